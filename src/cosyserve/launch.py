@@ -1,0 +1,48 @@
+"""Where a worker process begins: pins the device and the threads, then imports the worker side by name.
+
+Nothing here or above here in the import chain may load numpy, torch or CUDA: the variables set below are read once,
+when those are loaded.
+"""
+
+import importlib
+import os
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from cosyserve.protocol import EngineConfig
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+STDOUT, STDERR = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What a worker process is told at birth.
+
+    device: for CUDA_VISIBLE_DEVICES; None leaves it as inherited. threads: for the numeric libraries' pools.
+    """
+
+    index: int
+    engine: EngineConfig
+    device: str | None
+    threads: int
+    log_level: str
+
+
+def run(spec: WorkerSpec, jobs: Connection, results: Connection, output: Connection) -> None:
+    """The spawn target.
+
+    jobs: read end of the job queue. results: write end of the result queue. output: where stdout and stderr go, so that
+    the log has also what the interpreter and C libraries print when they die.
+    """
+    for stream in (STDOUT, STDERR):
+        os.dup2(output.fileno(), stream)
+    output.close()
+    if spec.device is not None:
+        if "CUDA_VISIBLE_DEVICES" not in os.environ:
+            # Then indices are nvidia-smi's, and CUDA must count like it.
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.device
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(spec.threads))
+    importlib.import_module("cosyserve_workers.main").main(spec, jobs, results)

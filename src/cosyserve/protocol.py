@@ -1,0 +1,160 @@
+"""The messages between the front end and its workers: frozen dataclasses, nothing else.
+
+Parent to worker: `Synthesize`, `Cancel`, `Shutdown`. Worker to parent: `Ready` or `LoadFailed` once, then
+`Heartbeat`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is free
+again when that last message arrives, not when `Cancel` was sent.
+
+numpy is imported for the types alone: a worker unpickles its `EngineConfig` before the thread counts are set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Mode(StrEnum):
+    """How a request conditions the model; the names are CosyVoice2's."""
+
+    ZERO_SHOT = "zero_shot"
+    CROSS_LINGUAL = "cross_lingual"
+    INSTRUCT2 = "instruct2"
+
+
+class FailureCode(StrEnum):
+    """Why a worker could not finish a job."""
+
+    UNSPEAKABLE_TEXT = "unspeakable_text"
+    INVALID_PROMPT = "invalid_prompt"
+    ENGINE_FAILED = "engine_failed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """A voice prompt, already decoded and checked.
+
+    samples: [n] float32, mono, in [-1, 1], at `sample_rate` Hz (the upload's own rate).
+    digest: hash of samples and rate, so that engines can cache by (digest, prompt text).
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    digest: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What an engine's factory is given; the fields are the settings' `[model]` section.
+
+    engine: `demo`, `cosyvoice`, `native` or `package.module:factory`.
+    device: what the worker was pinned to (for the log), or None; inside the worker the GPU is always index 0.
+    """
+
+    engine: str
+    model_dir: str
+    source_dir: str = ""
+    precision: str = "auto"
+    tensorrt: str = "auto"
+    vllm: bool = False
+    streams: int = 0
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesize:
+    """One job. `prompt` is never None: the front end has put the default prompt in where none was sent.
+
+    instruction: ends in `<|endofprompt|>` in the mode instruct2, empty in the others.
+    prompt_text: the prompt's transcript in the mode zero_shot, empty in the others.
+    speed: 1.0 is the model's own pace, 2.0 twice as fast. seed: 0 to 2**31 - 1, always set.
+    """
+
+    job_id: int
+    text: str
+    mode: Mode
+    instruction: str
+    prompt_text: str
+    prompt: Prompt
+    speed: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop this job at the engine's next step."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Close the engine and exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engine is loaded and warm. sample_rate: Hz of its audio. streams: how many jobs it runs at once."""
+
+    model_type: str
+    sample_rate: int
+    streams: int
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The engine cannot load as configured, and trying again would not help. message: one line with the remedy."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """An engine has made a step; every other message counts as a sign of life too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """pcm: 16-bit little-endian mono at the engine's sample rate."""
+
+    job_id: int
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """timings: seconds by stage, as the engine names them."""
+
+    job_id: int
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """message: for the client; the trace is in the worker's log."""
+
+    job_id: int
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job has stopped because it was told to."""
+
+    job_id: int
+
+
+ToWorker = Synthesize | Cancel | Shutdown
+FromWorker = Ready | LoadFailed | Heartbeat | Chunk | Done | Failed | Cancelled

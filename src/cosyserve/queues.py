@@ -1,0 +1,129 @@
+"""Bounded message queues over one-way multiprocessing pipes, one thread an end.
+
+Not `multiprocessing.Queue`: a process killed inside its `get()` keeps the queue's lock for ever, a message torn by a
+kill blocks the reader past its timeout, and the feeder thread holds up shutdown. Here nothing is shared: where the
+peer dies, at any byte of any message, the other end sees the pipe close.
+
+Contract: one `Outbox` writes a pipe, one `Inbox` reads it, and each process holds its own end alone.
+"""
+
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+_TORN = (EOFError, OSError, pickle.UnpicklingError)
+_POLL_S = 1.0
+
+
+class QueueClosed(Exception):
+    """The peer is gone, or the queue was closed on this side: the message was not taken."""
+
+
+class QueueFull(Exception):
+    """The peer does not read as fast as messages come: the message was not taken."""
+
+
+class Outbox:
+    """Takes up to `depth` messages that a thread sends in order."""
+
+    def __init__(self, connection: Connection, depth: int, name: str) -> None:
+        self._connection = connection
+        self._depth = depth
+        self._waiting: deque[Any] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._send_all, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, message: object) -> None:
+        """Wait for room. Raises QueueClosed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or len(self._waiting) < self._depth)
+            self._append(message)
+
+    def put_nowait(self, message: object) -> None:
+        """Raises QueueFull, QueueClosed."""
+        with self._changed:
+            if len(self._waiting) >= self._depth:
+                raise QueueFull
+            self._append(message)
+
+    def close(self) -> None:
+        """Take nothing more; what was taken is still sent, then the pipe closes."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until all is sent and the pipe closed. Returns whether it is."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _append(self, message: object) -> None:
+        if self._closing:
+            raise QueueClosed
+        self._waiting.append(message)
+        self._changed.notify_all()
+
+    def _send_all(self) -> None:
+        with self._connection as connection:
+            while (message := self._next()) is not None:
+                try:
+                    connection.send(message)
+                except OSError:
+                    self.close()
+                    return
+
+    def _next(self) -> object | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or bool(self._waiting))
+            if not self._waiting:
+                return None
+            message: object = self._waiting.popleft()
+            self._changed.notify_all()
+            return message
+
+
+class Inbox:
+    """A thread that hands each message to `deliver`, then calls `closed` once when the pipe has ended.
+
+    alive: asked while the pipe is quiet; where it answers False, the pipe counts as ended. (A grandchild that
+    inherited the dead peer's end would otherwise keep it open.)
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        deliver: Callable[[Any], None],
+        closed: Callable[[], None],
+        name: str,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._connection = connection
+        self._deliver = deliver
+        self._closed = closed
+        self._alive = alive
+        self._thread = threading.Thread(target=self._receive_all, name=name, daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the pipe has ended. Returns whether it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _receive_all(self) -> None:
+        with self._connection as connection:
+            while True:
+                try:
+                    if not connection.poll(_POLL_S):
+                        if self._alive():
+                            continue
+                        break
+                    message = connection.recv()
+                except _TORN:
+                    break
+                self._deliver(message)
+        self._closed()

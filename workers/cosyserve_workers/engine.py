@@ -1,0 +1,88 @@
+"""The Engine protocol: what turns one request into a stream of audio, and the errors it may raise."""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosyserve.protocol import EngineConfig, FailureCode, Synthesize
+
+
+class Engine(Protocol):
+    """A loaded model.
+
+    `stream` is called from as many threads as `streams` says; an engine that batches does so behind it.
+    It calls `cancelled()` at every step (that is the heartbeat too) and ends early when it answers True.
+    """
+
+    model_type: str
+    """What the model is: `CosyVoice2`, `CosyVoice3`, `demo`, ..."""
+    sample_rate: int
+    """Hz of the audio that `stream` yields."""
+    streams: int
+    """How many requests it runs at once."""
+    details: Mapping[str, str]
+    """What an operator wants to see in /model_info: which accelerations are really on, and so on."""
+
+    def warm_up(self) -> None:
+        """Run once what the first request would otherwise pay for."""
+
+    def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
+        """Yield mono float32 audio, nominally in [-1, 1], in pieces, as early as they exist.
+
+        Raises RequestError where the request cannot be spoken, EngineBroken where the engine is past use.
+        """
+
+    def close(self) -> None:
+        """Give back what `load` took."""
+
+
+class LoadError(Exception):
+    """The engine cannot load as configured; the message is one line that names what is missing and the remedy."""
+
+
+class RequestError(Exception):
+    """This request cannot be spoken, by this engine or any copy of it; the message is for the client."""
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EngineBroken(Exception):
+    """The engine cannot go on (a CUDA context is lost, say): the worker exits and is replaced."""
+
+
+EngineFactory = Callable[[EngineConfig], Engine]
+
+BUILT_IN = {
+    "demo": "cosyserve_workers.demo:create",
+    "cosyvoice": "cosyserve_workers.cosyvoice:create",
+    "native": "cosyserve_workers.native:create",
+}
+
+
+def load_engine(config: EngineConfig) -> Engine:
+    """Import the configured engine's factory by name and call it. Raises LoadError."""
+    target = BUILT_IN.get(config.engine, config.engine)
+    module_name, colon, factory_name = target.partition(":")
+    if not colon:
+        raise LoadError(
+            f"engine {config.engine!r} is not known: use one of {', '.join(BUILT_IN)} "
+            "or 'package.module:factory' for your own"
+        )
+    try:
+        factory: EngineFactory = getattr(importlib.import_module(module_name), factory_name)
+    except ModuleNotFoundError as error:
+        raise LoadError(_missing_module(config.engine, error)) from error
+    except AttributeError as error:
+        raise LoadError(f"engine {config.engine!r}: module {module_name} has no {factory_name!r}") from error
+    return factory(config)
+
+
+def _missing_module(engine: str, error: ModuleNotFoundError) -> str:
+    if engine in BUILT_IN:
+        return f"engine {engine!r} needs the package {error.name!r}: pip install 'cosyserve[{engine}]'"
+    return f"engine {engine!r} cannot be imported: no module named {error.name!r}"

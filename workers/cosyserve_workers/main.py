@@ -1,0 +1,87 @@
+"""The child's life: load the engine, say Ready, run jobs until told to go or until the parent is gone."""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from cosyserve.launch import WorkerSpec
+from cosyserve.logs import configure_worker
+from cosyserve.protocol import LoadFailed, Ready, Shutdown, ToWorker
+from cosyserve.queues import Inbox, Outbox, QueueClosed
+from cosyserve_workers.engine import LoadError, load_engine
+from cosyserve_workers.loop import Loop
+
+QUEUED_MESSAGES = 64
+FLUSH_S = 2.0
+"""How long the last messages may take to be sent, and streams to notice that they are cancelled."""
+
+log = logging.getLogger(__name__)
+
+
+def main(spec: WorkerSpec, jobs: Connection, results: Connection) -> None:
+    """Serve until Shutdown.
+
+    Ends the process at once, whatever it is doing, when the job queue closes: then the parent is gone, and no orphan
+    may keep a GPU.
+    """
+    # Ctrl-C and service managers signal the whole group; the parent decides when workers go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.enable()
+    configure_worker(spec.log_level)
+    # Libraries print too, and the parent relays by the line.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    outbox = Outbox(results, QUEUED_MESSAGES, "results")
+    handlers = [_handle_while_loading]
+    Inbox(jobs, lambda message: handlers[-1](message), _parent_gone, "jobs")
+    try:
+        engine = load_engine(spec.engine)
+        engine.warm_up()
+    except LoadError as error:
+        log.error("%s", error)  # noqa: TRY400 - an operator's mistake, told in one line
+        outbox.put(LoadFailed(str(error)))
+        _flush(outbox)
+        _leave(1)
+
+    def break_off(reason: str) -> None:
+        log.critical("%s", reason)
+        _flush(outbox)
+        _leave(1)
+
+    loop = Loop(engine, outbox, break_off)
+    handlers.append(loop.handle)
+    try:
+        outbox.put(Ready(engine.model_type, engine.sample_rate, engine.streams, engine.details))
+    except QueueClosed:
+        _leave(0)
+    loop.shut_down.wait()
+    loop.close(FLUSH_S)
+    engine.close()
+    _flush(outbox)
+    _leave(0)
+
+
+def _handle_while_loading(message: ToWorker) -> None:
+    """No job comes before Ready, and loading cannot be broken off."""
+    if isinstance(message, Shutdown):
+        _parent_gone()
+
+
+def _parent_gone() -> None:
+    """Not even a flush: another thread may hold a lock for ever."""
+    os._exit(0)
+
+
+def _flush(outbox: Outbox) -> None:
+    outbox.close()
+    outbox.join(FLUSH_S)
+
+
+def _leave(status: int) -> None:
+    """End without waiting for threads: one may be inside a model."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
