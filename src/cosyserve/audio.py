@@ -1,0 +1,102 @@
+"""PCM from a worker to the bytes that a client asked for, piece by piece as it streams."""
+
+import struct
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import soxr
+
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 48_000
+BYTES_PER_SAMPLE = 2
+UNKNOWN_LENGTH = 0xFFFFFFFF
+
+
+class AudioFormat(StrEnum):
+    """The values of the field `format`."""
+
+    PCM = "pcm"
+    WAV = "wav"
+
+
+class Encoder(Protocol):
+    """Stateful, one a stream. PCM in and out of `encode` is 16-bit little-endian mono."""
+
+    media_type: str
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Bytes ready to send, which may lag behind; the first call's answer has the header."""
+
+    def finish(self) -> bytes:
+        """What is still inside."""
+
+
+class PcmEncoder:
+    """Raw PCM."""
+
+    media_type = "audio/pcm"
+
+    def encode(self, pcm: bytes) -> bytes:
+        """As it is."""
+        return pcm
+
+    def finish(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+class WavEncoder:
+    """PCM behind a WAV header of unknown length: players read to the end of the stream."""
+
+    media_type = "audio/wav"
+
+    def __init__(self, sample_rate: int) -> None:
+        self._header = wav_header(sample_rate)
+
+    def encode(self, pcm: bytes) -> bytes:
+        """The header first."""
+        header, self._header = self._header, b""
+        return header + pcm
+
+    def finish(self) -> bytes:
+        """The header, where there was no audio."""
+        return self._header
+
+
+class Resampled:
+    """Another encoder behind a streaming resampler."""
+
+    def __init__(self, encoder: Encoder, rate_in: int, rate_out: int) -> None:
+        self.media_type = encoder.media_type
+        self._encoder = encoder
+        self._resampler = soxr.ResampleStream(rate_in, rate_out, 1, dtype="int16", quality="HQ")
+
+    def encode(self, pcm: bytes) -> bytes:
+        """What the filter has let through so far."""
+        return self._encoder.encode(self._resample(pcm, last=False))
+
+    def finish(self) -> bytes:
+        """The filter's tail, then the encoder's."""
+        return self._encoder.encode(self._resample(b"", last=True)) + self._encoder.finish()
+
+    def _resample(self, pcm: bytes, *, last: bool) -> bytes:
+        resampled: bytes = self._resampler.resample_chunk(np.frombuffer(pcm, "<i2"), last=last).tobytes()
+        return resampled
+
+
+def make_encoder(audio_format: AudioFormat, model_rate: int, sample_rate: int) -> Encoder:
+    """model_rate: Hz of the PCM that comes. sample_rate: Hz of what leaves."""
+    encoder: Encoder = WavEncoder(sample_rate) if audio_format is AudioFormat.WAV else PcmEncoder()
+    return encoder if model_rate == sample_rate else Resampled(encoder, model_rate, sample_rate)
+
+
+def wav_header(sample_rate: int, data_bytes: int = UNKNOWN_LENGTH) -> bytes:
+    """44 bytes: RIFF, fmt (16-bit mono PCM) and the data chunk's head."""
+    riff_bytes = UNKNOWN_LENGTH if data_bytes == UNKNOWN_LENGTH else 36 + data_bytes
+    bytes_per_second = sample_rate * BYTES_PER_SAMPLE
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF", riff_bytes, b"WAVE",
+        b"fmt ", 16, 1, 1, sample_rate, bytes_per_second, BYTES_PER_SAMPLE, 16,
+        b"data", data_bytes,
+    )  # fmt: skip

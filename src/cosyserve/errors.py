@@ -1,0 +1,163 @@
+"""Everything a client can be told went wrong: one class a cause, each with its status, code and type.
+
+The shape on the wire is OpenAI's: `{"error": {"message", "type", "code", "param"}}`.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of all. param: the form field at fault. retry_after_s: sent as the Retry-After header."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The JSON answer."""
+        return {"error": {"message": self.message, "type": self.type, "code": self.code, "param": self.param}}
+
+
+class RequestRejected(ServiceError):
+    """The request is at fault; sending it again unchanged gives the same answer."""
+
+    type = "invalid_request_error"
+
+
+class InvalidField(RequestRejected):
+    """A field is missing, empty or out of range."""
+
+    status = 422
+    code = "invalid_field"
+
+
+class TextTooLong(InvalidField):
+    """More characters than `limits.max_text_chars`."""
+
+    code = "text_too_long"
+
+
+class UnspeakableText(InvalidField):
+    """Nothing in the text can be spoken."""
+
+    code = "unspeakable_text"
+
+
+class InvalidPrompt(InvalidField):
+    """The prompt is not usable audio."""
+
+    code = "invalid_prompt"
+
+
+class MissingPrompt(InvalidField):
+    """No prompt was sent and none is configured."""
+
+    code = "missing_prompt"
+
+
+class MalformedForm(RequestRejected):
+    """The body is not a form, or a broken one."""
+
+    status = 400
+    code = "malformed_form"
+
+
+class UploadTooLarge(RequestRejected):
+    """The body is over `server.max_upload_bytes`."""
+
+    status = 413
+    code = "upload_too_large"
+
+
+class Unauthorized(RequestRejected):
+    """No API key, or a wrong one."""
+
+    status = 401
+    code = "invalid_api_key"
+    type = "authentication_error"
+
+
+class HttpVersionNotSupported(RequestRejected):
+    """HTTP/2: Hypercorn ends a broken HTTP/2 stream without a reset, so its client would wait for ever."""
+
+    status = 505
+    code = "http_version_not_supported"
+
+
+class Unavailable(ServiceError):
+    """The service cannot take the request now; the same request may succeed later."""
+
+    status = 503
+    type = "overloaded_error"
+    retry_after_s = 5
+
+
+class LineFull(Unavailable):
+    """`limits.max_concurrency` streams run and `limits.max_waiting` requests wait."""
+
+    code = "overloaded"
+    retry_after_s = 2
+
+
+class WaitedTooLong(Unavailable):
+    """No stream came free within `limits.wait_timeout_s`."""
+
+    code = "wait_timeout"
+    retry_after_s = 5
+
+
+class NoWorker(Unavailable):
+    """No worker is ready: they are starting, or they cannot start."""
+
+    code = "no_worker"
+    retry_after_s = 10
+
+
+class Stopping(Unavailable):
+    """The service was told to stop."""
+
+    code = "stopping"
+    retry_after_s = 10
+
+
+class SynthesisFailed(ServiceError):
+    """The engine raised, or the worker died under the job."""
+
+    code = "synthesis_failed"
+
+
+class WorkerDied(SynthesisFailed):
+    """The worker process died under the job."""
+
+    code = "worker_died"
+
+
+class Overdue(ServiceError):
+    """No audio came in time."""
+
+    status = 504
+    code = "audio_overdue"
+
+
+class ListenerError(ServiceError):
+    """The client's side gave out; there is nobody to tell, so this goes to the log alone."""
+
+    code = "listener_lost"
+
+
+class ListenerStalled(ListenerError):
+    """The client read nothing for `server.client_stall_timeout_s`, or its backlog outgrew the service's buffers."""
+
+    code = "listener_stalled"
+
+
+class ListenerGone(ListenerError):
+    """The client disconnected."""
+
+    code = "listener_gone"
