@@ -1,0 +1,101 @@
+"""The application: routes, middleware, error handlers, and the lifespan that owns the pool."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from cosyserve.errors import InvalidPrompt, ListenerGone, RequestRejected, ServiceError
+from cosyserve.middleware import Gate, LingeringClose, RequestId
+from cosyserve.pool import Pool
+from cosyserve.prompts import load_default_prompt
+from cosyserve.requests import Defaults
+from cosyserve.responses import error_response
+from cosyserve.routes import health, synthesize
+from cosyserve.service import Service
+from cosyserve.settings import Settings, SettingsError
+
+EXPOSED_HEADERS = (
+    "Retry-After",
+    "X-Bits-Per-Sample",
+    "X-Channels",
+    "X-Request-Id",
+    "X-Sample-Rate",
+    "X-Seed",
+    "X-Synthesis-Mode",
+)
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
+    service = Service(settings, Pool(settings), _defaults(settings))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.pool.start()
+        try:
+            yield
+        finally:
+            await service.pool.close()
+
+    middleware = [Middleware(RequestId), Middleware(LingeringClose)]
+    if settings.server.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.server.cors_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED_HEADERS,
+            )
+        )
+    middleware.append(Middleware(Gate, api_keys=settings.server.api_keys))
+    app = Starlette(
+        routes=[*synthesize.routes, *health.routes],
+        middleware=middleware,
+        exception_handlers={
+            ServiceError: _on_service_error,
+            HTTPException: _on_http_exception,
+            ClientDisconnect: _on_disconnect,
+            Exception: _on_bug,
+        },
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+def _defaults(settings: Settings) -> Defaults:
+    try:
+        prompt = load_default_prompt(settings.defaults.prompt_wav)
+    except (InvalidPrompt, OSError) as error:
+        raise SettingsError(f"defaults.prompt_wav = {settings.defaults.prompt_wav}: {error}") from error
+    return Defaults(settings.defaults.instruction, prompt)
+
+
+async def _on_service_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return error_response(error)
+
+
+async def _on_http_exception(_: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such route, method not allowed) in our shape."""
+    assert isinstance(error, HTTPException)
+    code = error.detail.lower().replace(" ", "_")
+    body = {"error": {"message": error.detail, "type": RequestRejected.type, "code": code, "param": None}}
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _on_disconnect(_: Request, __: Exception) -> Response:
+    """The client went away while it was sending: nobody reads this."""
+    return error_response(ListenerGone("the client disconnected while sending the request"))
+
+
+async def _on_bug(_: Request, __: Exception) -> Response:
+    """The trace goes to the log, which Starlette's re-raise sees to."""
+    return error_response(ServiceError("an internal error; the server's log has the details under this request id"))

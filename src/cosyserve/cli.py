@@ -1,0 +1,99 @@
+"""The command line: flags to settings, then to the part that does the work, which is imported only then."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from cosyserve import __version__
+
+USAGE_ERROR = 2
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse and obey. Returns the exit status: 2, after one line, where the user is at fault."""
+    from cosyserve.settings import SettingsError
+
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        command: Command = args.command
+        return command(args)
+    except SettingsError as error:
+        print(f"cosyserve: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors of use in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from cosyserve import check, client
+
+    parser = _Parser(prog="cosyserve", description="CosyVoice2 text-to-speech behind HTTP.")
+    parser.add_argument("--version", action="version", version=f"cosyserve {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    serving = commands.add_parser("serve", help="run the server", description="Run the server until Ctrl-C or SIGTERM.")
+    _add_serve_arguments(serving)
+    serving.set_defaults(command=_serve)
+
+    saying = commands.add_parser("say", help="speak a text with a running server", description="Speak a text.")
+    client.add_arguments(saying)
+    saying.set_defaults(command=client.run)
+
+    checking = commands.add_parser("check", help="say what is installed and what is missing")
+    check.add_arguments(checking)
+    checking.set_defaults(command=check.run)
+    return parser
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: config.toml, where there is one)"
+    )
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on; 0 takes any free one")
+    parser.add_argument("--engine", help="cosyvoice, native, demo or package.module:factory")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes")
+    parser.add_argument("--model-dir", type=Path, metavar="DIR", help="folder with the weights")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from cosyserve.check import engine_problems
+    from cosyserve.server import serve
+    from cosyserve.settings import SettingsError, load_settings
+
+    settings = load_settings(args.config, _overrides(args))
+    problems = engine_problems(settings.model.engine, settings.model.dir)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise SettingsError(
+            f"the engine {settings.model.engine!r} cannot start: {problems[0]}{more}. "
+            "`cosyserve check` lists what is missing; `--engine demo` needs no weights"
+        )
+    return serve(settings)
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """The flags that were given, as settings."""
+    flags: dict[str, dict[str, object]] = {
+        "server": {"host": args.host, "port": args.port},
+        "workers": {"count": args.workers},
+        # A path on the command line counts from where it was typed.
+        "model": {"engine": args.engine, "dir": args.model_dir and args.model_dir.absolute()},
+        "log": {"level": args.log_level},
+    }
+    return {
+        section: {key: value for key, value in table.items() if value is not None} for section, table in flags.items()
+    }
