@@ -78,10 +78,7 @@ def _serve(args: argparse.Namespace) -> int:
     problems = engine_problems(settings.model.engine, settings.model.dir)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise SettingsError(
-            f"the engine {settings.model.engine!r} cannot start: {problems[0]}{more}. "
-            "`cosyserve check` lists what is missing; `--engine demo` needs no weights"
-        )
+        raise SettingsError(f"{problems[0]}{more}. `cosyserve check` says all; `--engine demo` needs no weights")
     return serve(settings)
 
 

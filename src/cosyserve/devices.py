@@ -1,13 +1,12 @@
 """Which GPU each worker is pinned to, found out without CUDA: the front end never loads it."""
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 
+from cosyserve.nvidia import NoGpuError, query_gpus
 from cosyserve.settings import SettingsError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_NVIDIA_SMI_TIMEOUT_S = 20
 
 
 def visible_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -17,16 +16,9 @@ def visible_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
         devices = [entry.strip() for entry in environ[VISIBLE].split(",")]
         return devices[: devices.index("-1")] if "-1" in devices else [entry for entry in devices if entry]
     try:
-        listing = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=_NVIDIA_SMI_TIMEOUT_S,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
+        return [index for (index,) in query_gpus("index")]
+    except NoGpuError:
         return []
-    return listing.split()
 
 
 def assign_devices(count: int, configured: Sequence[str], visible: Sequence[str]) -> list[str | None]:
