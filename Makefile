@@ -1,0 +1,73 @@
+# Two commands matter: `make run` serves, `make test` checks. Both need Python 3.11, make and nothing else.
+
+ENGINE ?= demo
+ARGS ?=
+# Candidates in order; the first that is new enough and can make a virtual environment is taken.
+PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3
+VENV := .venv
+
+python_is_usable := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+# "package.module:factory" is an engine from elsewhere: it has no extra of ours.
+extra = $(if $(findstring :,$(ENGINE)),core,$(ENGINE))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-full lint format prompt clean
+
+help: ## this list
+	@echo 'make TARGET [ENGINE=$(ENGINE)] [ARGS="..."] [PYTHON=python3]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+# `exec` leaves no shell between make and the server. Ctrl-C then reaches both: make waits for the server, which ends
+# its streams and exits 0, so make has no error to print. A SIGTERM that reaches make alone is one that make passes on to
+# its child, which now is the server itself and not a shell that would die in its place.
+run: $(VENV)/.installed-$(extra) ## serve on port 50000; ENGINE=native picks an engine, ARGS="--port 50123" passes flags on
+	exec $(VENV)/bin/cosyserve serve --engine $(ENGINE) $(ARGS)
+
+test: lint ## lint, then the tests on small checkpoints; ARGS goes to pytest
+	$(VENV)/bin/python -m pytest -m "not full" $(ARGS)
+
+test-full: lint ## the same with the full-size and the long tests
+	$(VENV)/bin/python -m pytest -m "full or not full" $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff and mypy, changing nothing
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.installed-dev ## let ruff rewrite what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+prompt: $(VENV)/.installed-demo ## make the default voice prompt anew
+	$(VENV)/bin/python -m cosyserve_workers.demo.make_prompt asset/zero_shot_prompt.wav
+
+clean: ## remove everything that make and the tests made
+	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The environment's last file to appear: one that was interrupted half-way is made anew.
+$(VENV)/bin/pip:
+	@for python in $(PYTHON); do \
+	    "$$python" -c '$(python_is_usable)' 2>/dev/null && exec "$$python" -m venv --clear $(VENV); \
+	done; \
+	echo 'cosyserve needs Python 3.11 or newer with its venv module. Tried: $(PYTHON).' >&2; \
+	echo 'Debian, Ubuntu: apt install python3.11 python3.11-venv. Elsewhere: make PYTHON=/path/to/python3 ...' >&2; \
+	exit 1
+
+# So is one whose interpreter has gone, as when the system's Python was replaced.
+ifneq ($(shell test -x $(VENV)/bin/python && echo sound),sound)
+.PHONY: $(VENV)/bin/pip
+endif
+
+# The tests speak with the demo engine. In order, because two pips must not write to one environment at a time.
+$(VENV)/.installed-dev: $(VENV)/.installed-demo
+
+# One stamp for each extra. Engines may pin one library to different versions, so only the engine installed last keeps
+# its stamp; demo and dev pin nothing that an engine needs and keep theirs.
+$(VENV)/.installed-%: $(VENV)/bin/pip pyproject.toml
+	$(VENV)/bin/python -m pip install -e '.$(patsubst %,[%],$(filter-out core,$*))'
+	rm -f $(filter-out $(VENV)/.installed-demo $(VENV)/.installed-dev,$(wildcard $(VENV)/.installed-*))
+	touch $@
