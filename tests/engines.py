@@ -3,25 +3,33 @@
 A request's text is a script of `key=value` words; what it does is told, in order, in the file that `events` names.
 
 chunks=N    how many chunks of 0.1 s to yield (default 3); their samples follow from the seed alone
-gate=PATH   wait before chunk `at` until PATH exists, asking `cancelled` all the while
+length=N    make a chunk N samples long
+tone=HZ     yield a sine instead, at half of full scale
+gate=PATH   wait before chunk `at` (default 1), and before what else is to happen there, until PATH exists, asking
+            `cancelled` all the while
 die=K       SIGKILL this worker before chunk K
-tear=K      SIGKILL this worker when the first K bytes of a chunk's message are on the pipe
+tear=K      SIGKILL this worker when the first K bytes of a chunk's message are on the pipe; -K leaves the last K out
+torn=N      which chunk that is (default 1)
 fail=K      raise before chunk K
+refuse=K    raise RequestError before chunk K
 hang=K      stop dead before chunk K, without a beat
 deaf=K      from chunk K on never ask `cancelled`, and wait for the gate
 broken=K    raise EngineBroken before chunk K
-events=PATH append a line for each thing that happens
+once=PATH   misbehave only where PATH is not there yet, and make it
+events=PATH append a line for each thing that happens, the request as it came among them
 """
 
 import gc
+import itertools
+import json
 import os
-import pickle
 import signal
 import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +43,26 @@ CHUNK_SAMPLES = 2400
 SAMPLE_RATE = 24_000
 POLL_S = 0.005
 
+MISBEHAVIOURS = {"die", "tear", "fail", "refuse", "hang", "deaf", "broken"}
 
-def expected_pcm(seed: int, chunks: int) -> bytes:
+
+def expected_pcm(seed: int, chunks: int, length: int = CHUNK_SAMPLES) -> bytes:
     """What a script with this seed and so many chunks says."""
-    return b"".join(np.rint(_samples(seed, index) * 32767).astype("<i2").tobytes() for index in range(chunks))
+    return b"".join(np.rint(_noise(seed, index, length) * 32767).astype("<i2").tobytes() for index in range(chunks))
 
 
-def _samples(seed: int, index: int) -> NDArray[np.float32]:
-    return np.random.default_rng([seed, index]).uniform(-0.5, 0.5, CHUNK_SAMPLES).astype(np.float32)
+def _noise(seed: int, index: int, length: int) -> NDArray[np.float32]:
+    return np.random.default_rng([seed, index]).uniform(-0.5, 0.5, length).astype(np.float32)
+
+
+def _tone(hertz: float, index: int, length: int) -> NDArray[np.float32]:
+    times = np.arange(index * length, (index + 1) * length) / SAMPLE_RATE
+    return (0.5 * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
+
+
+def _samples(script: Mapping[str, str], seed: int, index: int) -> NDArray[np.float32]:
+    length = int(script.get("length", CHUNK_SAMPLES))
+    return _tone(float(script["tone"]), index, length) if "tone" in script else _noise(seed, index, length)
 
 
 class Scripted:
@@ -59,9 +79,12 @@ class Scripted:
         pass
 
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
-        script = dict(word.partition("=")[::2] for word in request.text.split())
+        script = _read(request.text)
         tell = _teller(script.get("events"), request)
         tell("start")
+        if "tear" in script:
+            _tear(request.job_id, int(script.get("torn", "1")), int(script["tear"]))
+        tell(f"request {_as_json(request)}")
         try:
             for index in range(int(script.get("chunks", "3"))):
                 self._act(script, index, cancelled, tell)
@@ -69,7 +92,7 @@ class Scripted:
                     tell("cancelled")
                     return
                 tell(f"chunk {index}")
-                yield _samples(request.seed, index)
+                yield _samples(script, request.seed, index)
             tell("end")
         finally:
             tell("closed")
@@ -77,11 +100,13 @@ class Scripted:
     def _act(
         self, script: Mapping[str, str], index: int, cancelled: Callable[[], bool], tell: Callable[[str], None]
     ) -> None:
+        if "gate" in script and index == int(script.get("at", "1")):
+            tell("gate")
+            while not Path(script["gate"]).exists() and ("deaf" in script or not cancelled()):
+                time.sleep(POLL_S)
         if script.get("die") == str(index):
             tell("die")
             os.kill(os.getpid(), signal.SIGKILL)
-        if "tear" in script and index == 1:
-            _tear(int(script["tear"]))
         if script.get("fail") == str(index):
             raise RuntimeError("told to fail")
         if script.get("refuse") == str(index):
@@ -91,13 +116,32 @@ class Scripted:
         if script.get("hang") == str(index):
             tell("hang")
             threading.Event().wait()
-        if "gate" in script and index == int(script.get("at", "1")):
-            tell("gate")
-            while not Path(script["gate"]).exists() and ("deaf" in script or not cancelled()):
-                time.sleep(POLL_S)
 
     def close(self) -> None:
         pass
+
+
+def _read(text: str) -> dict[str, str]:
+    script = dict(word.partition("=")[::2] for word in text.split())
+    if "once" in script:
+        try:
+            Path(script["once"]).touch(exist_ok=False)
+        except FileExistsError:
+            return {word: value for word, value in script.items() if word not in MISBEHAVIOURS}
+    return script
+
+
+def _as_json(request: Synthesize) -> str:
+    return json.dumps(
+        {
+            "mode": request.mode,
+            "instruction": request.instruction,
+            "prompt_text": request.prompt_text,
+            "prompt_rate": request.prompt.sample_rate,
+            "prompt_samples": len(request.prompt.samples),
+            "speed": request.speed,
+        }
+    )
 
 
 def _teller(path: str | None, request: Synthesize) -> Callable[[str], None]:
@@ -109,15 +153,20 @@ def _teller(path: str | None, request: Synthesize) -> Callable[[str], None]:
     return tell
 
 
-def _tear(size: int) -> None:
-    """Die as a kill in the middle of a write would leave it."""
-    outbox = next(thing for thing in gc.get_objects() if isinstance(thing, Outbox))
-    while outbox._waiting:
-        time.sleep(POLL_S)
-    payload = pickle.dumps(Chunk(1, bytes(64)), protocol=5)
-    frame = struct.pack("!i", len(payload)) + payload
-    os.write(outbox._connection.fileno(), frame[:size])
-    os.kill(os.getpid(), signal.SIGKILL)
+def _tear(job_id: int, index: int, size: int) -> None:
+    """Have a chunk's message torn as a kill in the middle of a write would leave it."""
+    connection = next(thing for thing in gc.get_objects() if isinstance(thing, Outbox))._connection
+    send, before = connection.send, itertools.count()
+
+    def torn_send(message: object) -> None:
+        if not isinstance(message, Chunk) or message.job_id != job_id or next(before) != index:
+            send(message)
+            return
+        payload = bytes(ForkingPickler.dumps(message))
+        os.write(connection.fileno(), (struct.pack("!i", len(payload)) + payload)[:size])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    connection.send = torn_send  # type: ignore[method-assign]
 
 
 create = Scripted

@@ -62,7 +62,6 @@ def build_app(settings: Settings) -> Starlette:
             ServiceError: _on_service_error,
             HTTPException: _on_http_exception,
             ClientDisconnect: _on_disconnect,
-            Exception: _on_bug,
         },
         lifespan=lifespan,
     )
@@ -94,8 +93,3 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
 async def _on_disconnect(_: Request, __: Exception) -> Response:
     """The client went away while it was sending: nobody reads this."""
     return error_response(ListenerGone("the client disconnected while sending the request"))
-
-
-async def _on_bug(_: Request, __: Exception) -> Response:
-    """The trace goes to the log, which Starlette's re-raise sees to."""
-    return error_response(ServiceError("an internal error; the server's log has the details under this request id"))

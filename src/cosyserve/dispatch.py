@@ -147,8 +147,10 @@ class Dispatcher:
             self._act(Send(job.worker.index, Cancel(job.id)))
 
     def received(self, index: int, message: FromWorker, now: float) -> None:
-        """A worker sent a message."""
+        """A worker sent a message. What was under way when it was given up, a late Ready say, changes nothing."""
         worker = self.workers[index]
+        if not worker.alive:
+            return
         worker.heard(now)
         match message:
             case Heartbeat():
@@ -172,7 +174,7 @@ class Dispatcher:
     def lost(self, index: int, reason: str, now: float) -> None:
         """A worker's pipe has closed: its jobs run again or break."""
         worker = self.workers[index]
-        alive = worker.state in {WorkerState.STARTING, WorkerState.READY}
+        alive = worker.alive
         jobs = worker.lost(reason, now)
         if alive:
             log.error("worker lost", worker=index, reason=reason, jobs=[job.id for job in jobs])

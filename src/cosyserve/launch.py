@@ -6,6 +6,7 @@ when those are loaded.
 
 import importlib
 import os
+import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -13,6 +14,8 @@ from cosyserve.protocol import EngineConfig
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 STDOUT, STDERR = 1, 2
+GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+"""What Ctrl-C and service managers send to the whole group. Blocked when a worker is born, until it ignores them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ def run(spec: WorkerSpec, jobs: Connection, results: Connection, output: Connect
     jobs: read end of the job queue. results: write end of the result queue. output: where stdout and stderr go, so that
     the log has also what the interpreter and C libraries print when they die.
     """
+    # A group of its own: whatever the engine starts ends with it.
+    os.setpgid(0, 0)
     for stream in (STDOUT, STDERR):
         os.dup2(output.fileno(), stream)
     output.close()

@@ -73,10 +73,10 @@ def relay(worker: int, line: bytes) -> None:
     if event is None:
         logging.getLogger("cosyserve.worker.output").warning(text, extra={"worker": worker})
         return
-    name, level = event.pop("logger", "cosyserve.worker"), _LEVELS.get(event.pop("level", ""), logging.ERROR)
+    name, level = event.pop("logger"), _LEVELS.get(event.pop("level"), logging.ERROR)
     event.pop("timestamp", None)
     # The message is data from another process: no %-formatting of it.
-    logging.getLogger(name).log(level, "%s", event.pop("event", ""), extra={**_unreserved(event), "worker": worker})
+    logging.getLogger(name).log(level, "%s", event.pop("event"), extra={**_unreserved(event), "worker": worker})
 
 
 def _parse(text: str) -> dict[str, Any] | None:
@@ -84,9 +84,10 @@ def _parse(text: str) -> dict[str, Any] | None:
         return None
     try:
         event = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and "event" in event and "logger" in event else None
+    ours = isinstance(event, dict) and all(isinstance(event.get(key), str) for key in ("event", "logger", "level"))
+    return event if ours else None
 
 
 def _unreserved(event: dict[str, Any]) -> dict[str, Any]:

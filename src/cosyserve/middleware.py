@@ -1,5 +1,6 @@
 """What every request passes through: its id, the protocol and key checks, and a close that lets it read its answer."""
 
+import math
 import re
 import secrets
 import uuid
@@ -17,11 +18,17 @@ OPEN_PATHS = frozenset({"/health", "/health/live"})
 """What orchestrators ask, which have no key."""
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_S = 10.0
+_BUG = ServiceError("an internal error; the server's log has the details under this request id")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+log = structlog.get_logger(__name__)
 
 
 class RequestId:
-    """Takes the client's X-Request-Id, or makes one; every answer and every log line of the request has it."""
+    """Takes the client's X-Request-Id, or makes one; every answer and every log line of the request has it.
+
+    A bug is dealt with here too: further out, neither its answer nor its trace in the log would have the id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,14 +40,22 @@ class RequestId:
             return
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        started = False
 
         async def send_with_id(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await self._app(scope, receive, send_with_id)
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                log.exception("a bug in the server")
+                if not started:
+                    await error_response(_BUG)(scope, receive, send_with_id)
 
 
 class LingeringClose:
@@ -65,17 +80,22 @@ class LingeringClose:
             body_read = body_read or message["type"] == "http.disconnect" or not message.get("more_body", False)
             return message
 
+        async def read_on(most: float = math.inf) -> None:
+            while not body_read and most > 0:
+                most -= len((await tracked_receive()).get("body", b""))
+
         async def lingering_send(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
             if not last or body_read:
                 await send(message)
                 return
             await send({**message, "more_body": True})
-            left = LINGER_BYTES
             with anyio.move_on_after(LINGER_S):
-                while not body_read and left > 0:
-                    left -= len((await tracked_receive()).get("body", b""))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await read_on(LINGER_BYTES)
+            async with anyio.create_task_group() as closing:
+                # The end puts a last message on the queue that the body fills: somebody has to read until it comes.
+                closing.start_soon(read_on)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self._app(scope, tracked_receive, lingering_send)
 

@@ -292,7 +292,7 @@ class Pool:
         ending = await asyncio.to_thread(process.join)
         del self._processes[index]
         log.info("worker process ended", worker=index, pid=process.pid, ending=ending)
-        self._dispatcher.reaped(index, ending or "", self._loop.time())
+        self._dispatcher.reaped(index, ending, self._loop.time())
         self._changed.set()
         self._set_timer()
 

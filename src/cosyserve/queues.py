@@ -7,15 +7,16 @@ peer dies, at any byte of any message, the other end sees the pipe close.
 Contract: one `Outbox` writes a pipe, one `Inbox` reads it, and each process holds its own end alone.
 """
 
-import pickle
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-_TORN = (EOFError, OSError, pickle.UnpicklingError)
 _POLL_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class QueueClosed(Exception):
@@ -47,7 +48,7 @@ class Outbox:
     def put_nowait(self, message: object) -> None:
         """Raises QueueFull, QueueClosed."""
         with self._changed:
-            if len(self._waiting) >= self._depth:
+            if len(self._waiting) >= self._depth and not self._closing:
                 raise QueueFull
             self._append(message)
 
@@ -74,8 +75,11 @@ class Outbox:
                 try:
                     connection.send(message)
                 except OSError:
-                    self.close()
-                    return
+                    break
+                except Exception:
+                    log.exception("a message cannot be sent, and so none after it")
+                    break
+        self.close()
 
     def _next(self) -> object | None:
         with self._changed:
@@ -123,7 +127,10 @@ class Inbox:
                             continue
                         break
                     message = connection.recv()
-                except _TORN:
+                except (EOFError, OSError):
+                    break
+                except Exception:
+                    log.exception("a message cannot be read: its sender counts as lost")
                     break
                 self._deliver(message)
         self._closed()

@@ -92,8 +92,17 @@ def _parse_urlencoded(body: bytes) -> dict[str, str | UploadFile]:
     return dict(pairs)
 
 
+class _WholeForm(MultiPartParser):
+    """Knows whether the closing boundary has come; without it, a form cut short would pass for one with less in it."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
 async def _parse_multipart(request: Request, max_bytes: int) -> FormData:
-    parser = MultiPartParser(
+    parser = _WholeForm(
         request.headers,
         _limited(request, max_bytes),
         max_files=MAX_FORM_PARTS,
@@ -102,9 +111,12 @@ async def _parse_multipart(request: Request, max_bytes: int) -> FormData:
         max_part_size=max_bytes,
     )
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except MultiPartException as error:
         raise MalformedForm(f"the multipart form is broken: {error.message}") from error
+    if not parser.ended:
+        raise MalformedForm("the multipart form is broken: it ends before its closing boundary")
+    return form
 
 
 async def parse_speech_request(form: Form, defaults: Defaults, max_text_chars: int) -> SpeechRequest:

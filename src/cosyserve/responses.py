@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 import structlog
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -14,7 +15,6 @@ from cosyserve.audio import BYTES_PER_SAMPLE, Encoder, make_encoder
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
 from cosyserve.pool import Admitted, Pool
 from cosyserve.requests import SpeechRequest
-from cosyserve.streams import AudioStream
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class SpeechResponse:
         error: ServiceError | None = ListenerGone("the client disconnected")
         with anyio.CancelScope() as speaking:
             stream.interrupt = speaking.cancel
-            watcher = asyncio.create_task(_watch_disconnect(receive, stream, speaking.cancel))
+            watcher = asyncio.create_task(_watch_disconnect(receive, speaking.cancel))
             # No await below: under a cancellation it would not run.
             try:
                 error = await self._speak(admitted, send, progress)
@@ -119,6 +119,9 @@ class SpeechResponse:
         if body:
             with anyio.fail_after(self._stall_timeout_s):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
+            # A send to a client that has gone, or reads as fast as we write, does not wait: without this, a long
+            # backlog would keep the disconnect, and all other streams, from being noticed.
+            await anyio.lowlevel.checkpoint()
 
     def _log(self, admitted: Admitted, progress: _Progress, error: ServiceError | None) -> None:
         sample_rate = admitted.stream.sample_rate
@@ -136,8 +139,7 @@ class SpeechResponse:
         )
 
 
-async def _watch_disconnect(receive: Receive, stream: AudioStream, stop: Callable[[], None]) -> None:
+async def _watch_disconnect(receive: Receive, stop: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    stream.close()
     stop()

@@ -23,6 +23,8 @@ from cosyserve.settings import Settings, SettingsError
 BACKLOG = 1024
 FLUSH_S = 3.0
 """What Hypercorn gives connections once every stream has been answered."""
+UNSENT_BYTES = 64 * 1024
+"""What the kernel holds of an answer before it is sent; all else waits where it is counted."""
 LOOPBACK = ("127.", "::1")
 
 log = structlog.get_logger(__name__)
@@ -105,10 +107,14 @@ def _listen(settings: Settings) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror or error}; "
             "choose another with --port, --host or [server] in config.toml"
         ) from error
+    # Accepted sockets inherit these.
     # The kernel gives up on a peer that reads nothing for as long as the service does: a close waits for full buffers
-    # to empty, so nothing else would end that connection. Accepted sockets inherit it.
+    # to empty, so nothing else would end that connection.
     timeout_ms = int(settings.server.client_stall_timeout_s * 1000)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, timeout_ms))
+    # Else it takes megabytes, and no more before a third of them is gone: a player, which reads at the pace of speech,
+    # would pass for one that reads nothing.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     listener.setblocking(False)
     return listener
 

@@ -52,6 +52,11 @@ class Worker:
         self._deaths_unfinished = 0
 
     @property
+    def alive(self) -> bool:
+        """Whether its process counts: it has not been lost, given up or sent home."""
+        return self.state in {WorkerState.STARTING, WorkerState.READY}
+
+    @property
     def crash_looping(self) -> bool:
         """Whether it keeps dying before it is ready."""
         return self._deaths_unready >= CRASH_LOOP_DEATHS
@@ -90,7 +95,7 @@ class Worker:
         jobs = list(self.jobs.values())
         self.jobs.clear()
         self._voices.clear()
-        if self.state in {WorkerState.STARTING, WorkerState.READY}:
+        if self.alive:
             self.reason = reason
             self._enter(WorkerState.DYING, now)
         return jobs

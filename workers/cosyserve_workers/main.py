@@ -7,11 +7,11 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from cosyserve.launch import WorkerSpec
+from cosyserve.launch import GROUP_SIGNALS, WorkerSpec
 from cosyserve.logs import configure_worker
 from cosyserve.protocol import LoadFailed, Ready, Shutdown, ToWorker
 from cosyserve.queues import Inbox, Outbox, QueueClosed
-from cosyserve_workers.engine import LoadError, load_engine
+from cosyserve_workers.engine import Engine, LoadError, load_engine
 from cosyserve_workers.loop import Loop
 
 QUEUED_MESSAGES = 64
@@ -27,11 +27,16 @@ def main(spec: WorkerSpec, jobs: Connection, results: Connection) -> None:
     Ends the process at once, whatever it is doing, when the job queue closes: then the parent is gone, and no orphan
     may keep a GPU.
     """
-    # Ctrl-C and service managers signal the whole group; the parent decides when workers go.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # The parent decides when workers go.
+    for number in GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)
     faulthandler.enable()
     configure_worker(spec.log_level)
+    for end in (jobs, results):
+        # A death is seen by the closed pipe, so nothing that the engine starts may hold it open.
+        os.set_inheritable(end.fileno(), False)
+        os.register_at_fork(after_in_child=end.close)
     # Libraries print too, and the parent relays by the line.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     outbox = Outbox(results, QUEUED_MESSAGES, "results")
@@ -54,7 +59,7 @@ def main(spec: WorkerSpec, jobs: Connection, results: Connection) -> None:
     loop = Loop(engine, outbox, break_off)
     handlers.append(loop.handle)
     try:
-        outbox.put(Ready(engine.model_type, engine.sample_rate, engine.streams, engine.details))
+        outbox.put(_ready(engine))
     except QueueClosed:
         _leave(0)
     loop.shut_down.wait()
@@ -64,15 +69,21 @@ def main(spec: WorkerSpec, jobs: Connection, results: Connection) -> None:
     _leave(0)
 
 
+def _ready(engine: Engine) -> Ready:
+    """Plain values alone: the front end could not unpickle a library's own, a dtype say."""
+    details = {str(name): str(value) for name, value in engine.details.items()}
+    return Ready(str(engine.model_type), int(engine.sample_rate), int(engine.streams), details)
+
+
 def _handle_while_loading(message: ToWorker) -> None:
     """No job comes before Ready, and loading cannot be broken off."""
     if isinstance(message, Shutdown):
-        _parent_gone()
+        os._exit(0)
 
 
 def _parent_gone() -> None:
-    """Not even a flush: another thread may hold a lock for ever."""
-    os._exit(0)
+    """End at once, with whatever the engine has started. Not even a flush: another thread may hold a lock for ever."""
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _flush(outbox: Outbox) -> None:
