@@ -67,18 +67,19 @@ BUILT_IN = {
 def load_engine(config: EngineConfig) -> Engine:
     """Import the configured engine's factory by name and call it. Raises LoadError."""
     target = BUILT_IN.get(config.engine, config.engine)
-    module_name, colon, factory_name = target.partition(":")
-    if not colon:
+    module_name, _, factory_name = target.partition(":")
+    if not (module_name and factory_name):
         raise LoadError(
             f"engine {config.engine!r} is not known: use one of {', '.join(BUILT_IN)} "
             "or 'package.module:factory' for your own"
         )
     try:
-        factory: EngineFactory = getattr(importlib.import_module(module_name), factory_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise LoadError(_missing_module(config.engine, error)) from error
-    except AttributeError as error:
-        raise LoadError(f"engine {config.engine!r}: module {module_name} has no {factory_name!r}") from error
+    factory: EngineFactory | None = getattr(module, factory_name, None)
+    if factory is None:
+        raise LoadError(f"engine {config.engine!r}: module {module_name} has no {factory_name!r}")
     return factory(config)
 
 

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +47,10 @@ class _Running:
 class Loop:
     """Runs an engine's streams.
 
-    break_off: called, from any thread, with the reason when the engine is past use; the worker then exits.
+    break_off: called, from any thread, with the reason when the engine is past use; it ends the process.
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox, break_off: Callable[[str], None]) -> None:
+    def __init__(self, engine: Engine, outbox: Outbox, break_off: Callable[[str], NoReturn]) -> None:
         self._engine = engine
         self._outbox = outbox
         self._break_off = break_off

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 from cosyserve.launch import GROUP_SIGNALS, WorkerSpec
 from cosyserve.logs import configure_worker
@@ -51,7 +52,7 @@ def main(spec: WorkerSpec, jobs: Connection, results: Connection) -> None:
         _flush(outbox)
         _leave(1)
 
-    def break_off(reason: str) -> None:
+    def break_off(reason: str) -> NoReturn:
         log.critical("%s", reason)
         _flush(outbox)
         _leave(1)
@@ -91,7 +92,7 @@ def _flush(outbox: Outbox) -> None:
     outbox.join(FLUSH_S)
 
 
-def _leave(status: int) -> None:
+def _leave(status: int) -> NoReturn:
     """End without waiting for threads: one may be inside a model."""
     logging.shutdown()
     sys.stdout.flush()
