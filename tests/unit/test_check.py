@@ -356,7 +356,9 @@ class TestReport:
     def test_missing_package_comes_with_its_remedy(
         self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        install("cosyserve", requires=("espeakng-loader>=0.2; extra == 'demo'", "not-there>=0.5", "ruff; extra == 'dev'"))
+        install(
+            "cosyserve", requires=("espeakng-loader>=0.2; extra == 'demo'", "not-there>=0.5", "ruff; extra == 'dev'")
+        )
         assert run_check("--engine", "demo") == 1
         report = capsys.readouterr().out
         assert "  missing  espeakng-loader\n           -> pip install 'cosyserve[demo]'\n" in report
