@@ -166,7 +166,7 @@ def _tear(job_id: int, index: int, size: int) -> None:
         os.write(connection.fileno(), (struct.pack("!i", len(payload)) + payload)[:size])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    connection.send = torn_send  # type: ignore[method-assign]
+    connection.send = torn_send  # type: ignore[method-assign, assignment]
 
 
 create = Scripted

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 48_000
 BYTES_PER_SAMPLE = 2
@@ -69,7 +70,8 @@ class Resampled:
     def __init__(self, encoder: Encoder, rate_in: int, rate_out: int) -> None:
         self.media_type = encoder.media_type
         self._encoder = encoder
-        self._resampler = soxr.ResampleStream(rate_in, rate_out, 1, dtype="int16", quality="HQ")
+        # In float: soxr dithers its 16-bit output by the clock, and one seed has to give the same bytes each time.
+        self._resampler = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="HQ")
 
     def encode(self, pcm: bytes) -> bytes:
         """What the filter has let through so far."""
@@ -80,8 +82,11 @@ class Resampled:
         return self._encoder.encode(self._resample(b"", last=True)) + self._encoder.finish()
 
     def _resample(self, pcm: bytes, *, last: bool) -> bytes:
-        resampled: bytes = self._resampler.resample_chunk(np.frombuffer(pcm, "<i2"), last=last).tobytes()
-        return resampled
+        samples: NDArray[np.float32] = self._resampler.resample_chunk(
+            np.frombuffer(pcm, "<i2").astype(np.float32), last=last
+        )
+        # The filter overshoots at full scale.
+        return np.clip(np.rint(samples), -32768, 32767).astype("<i2").tobytes()
 
 
 def make_encoder(audio_format: AudioFormat, model_rate: int, sample_rate: int) -> Encoder:

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUEUED_RECORDS = 10_000
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -96,6 +96,13 @@ def _unreserved(event: dict[str, Any]) -> dict[str, Any]:
     return {f"{key}_" if key in reserved else key: value for key, value in event.items()}
 
 
+def _hold_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """The exception is this thread's, and another one writes the line."""
+    if event.get("exc_info") is True:
+        event["exc_info"] = sys.exc_info()
+    return event
+
+
 def _formatter(renderers: list[Processor]) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
@@ -111,6 +118,7 @@ def _install(handler: logging.Handler, level: str) -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             *_SHARED,
+            _hold_exception,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,0 +1,186 @@
+"""Clients that go away, in every way and at every moment: the job stops at once and nothing of it stays behind."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.engines import expected_pcm
+from tests.http.wire import connect, post, receive, receive_until, reset_on_close, speech
+from tests.serving import Script, Server, wait_for
+
+FIRST_CHUNK = expected_pcm(1, 1)
+MORE_THAN_SOCKETS_HOLD: dict[str, Any] = {"chunks": 500, "length": 24_000, "at": 499}
+"""24 MB: Linux's loopback takes some 10 MB before a sender blocks."""
+
+
+def close(connection: socket.socket) -> None:
+    connection.close()
+
+
+def half_close(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_WR)
+
+
+def reset(connection: socket.socket) -> None:
+    reset_on_close(connection)
+    connection.close()
+
+
+Leave = Callable[[socket.socket], None]
+every_way = pytest.mark.parametrize("leave", [close, half_close, reset])
+
+
+@pytest.fixture(scope="module")
+def one_stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose only stream must come free for anything to go on."""
+    with Server(tmp_path_factory.mktemp("one-stream"), {"limits": {"max_concurrency": 1}}) as server:
+        yield server
+
+
+@pytest.fixture
+def server(one_stream: Server) -> Iterator[Server]:
+    """Idle before; idle, empty and at work again after."""
+    seen = len(one_stream.output())
+    yield one_stream
+    one_stream.await_idle()
+    assert one_stream.speak(text="hello", seed=3).content == expected_pcm(3, 3)
+    assert one_stream.model_info()["buffered_bytes"] == 0
+    assert '"level": "error"' not in one_stream.output()[seen:]
+
+
+def outcome(server: Server, request_id: str) -> str:
+    """What the log says became of a request, once it does."""
+
+    def outcomes() -> list[str]:
+        return [line["outcome"] for line in server.logs("speech") if line["request_id"] == request_id]
+
+    (found,) = wait_for(outcomes, "the request's line")
+    return found
+
+
+def ask(connection: socket.socket, script: Script, request_id: str = "gone") -> None:
+    form = urlencode({"text": script.text, "seed": 1}).encode()
+    connection.sendall(post(form, X_Request_Id=request_id))
+
+
+@every_way
+def test_while_it_waits_in_line(server: Server, tmp_path: Path, leave: Leave) -> None:
+    running, waiting, last = (Script(tmp_path, name, at=1) for name in ("running", "waiting", "last"))
+    with connect(server) as first, connect(server) as second, connect(server) as third:
+        first.sendall(speech(running.text, seed=1))
+        running.await_event("gate")
+        second.sendall(speech(waiting.text))
+        wait_for(lambda: server.model_info()["waiting"] == 1, "the second to wait")
+        third.sendall(speech(last.text, seed=2))
+        wait_for(lambda: server.model_info()["waiting"] == 2, "the third to wait")
+        leave(second)
+        wait_for(lambda: server.model_info()["waiting"] == 1, "the second to be gone")
+        assert running.events()[-1] == "gate"
+        running.open_gate()
+        last.open_gate()
+        assert receive(first).content == expected_pcm(1, 3)
+        assert receive(third).content == expected_pcm(2, 3)
+    assert waiting.events() == []
+
+
+@every_way
+def test_while_it_waits_for_the_first_chunk(server: Server, tmp_path: Path, leave: Leave) -> None:
+    script = Script(tmp_path, at=0)
+    with connect(server) as connection:
+        ask(connection, script)
+        script.await_event("gate")
+        leave(connection)
+        script.await_event("closed")
+        server.await_idle()
+    assert script.events()[-3:] == ["gate", "cancelled", "closed"]
+
+
+@every_way
+def test_in_mid_stream(server: Server, tmp_path: Path, leave: Leave) -> None:
+    script = Script(tmp_path, at=1)
+    with connect(server) as connection:
+        ask(connection, script, f"in-mid-stream-{leave.__name__}")
+        receive_until(connection, FIRST_CHUNK)
+        script.await_event("gate")
+        leave(connection)
+        script.await_event("closed")
+        server.await_idle()
+    assert script.events()[-4:] == ["chunk 0", "gate", "cancelled", "closed"]
+    assert outcome(server, f"in-mid-stream-{leave.__name__}") == "listener_gone"
+
+
+@every_way
+def test_while_it_never_reads(server: Server, tmp_path: Path, leave: Leave) -> None:
+    """The sender is blocked in a full socket when the client goes."""
+    script = Script(tmp_path, **MORE_THAN_SOCKETS_HOLD)
+    with connect(server, receive_buffer=4096) as connection:
+        ask(connection, script)
+        script.await_event("gate")
+        wait_for(lambda: server.model_info()["buffered_bytes"] > 0, "a backlog")
+        leave(connection)
+        script.await_event("closed")
+        server.await_idle()
+    assert script.events()[-3:] == ["gate", "cancelled", "closed"]
+
+
+@every_way
+def test_after_the_engine_has_made_it_all(server: Server, tmp_path: Path, leave: Leave) -> None:
+    """Nothing is left to cancel; what the client has not fetched is dropped, not pushed into the closed socket."""
+    script = Script(tmp_path, chunks=500, length=24_000)
+    with connect(server, receive_buffer=4096) as connection:
+        ask(connection, script, f"all-made-{leave.__name__}")
+        script.await_event("end")
+        wait_for(lambda: server.model_info()["buffered_bytes"] > 0, "a backlog")
+        leave(connection)
+        assert outcome(server, f"all-made-{leave.__name__}") == "listener_gone"
+
+
+@every_way
+def test_while_the_engine_runs_free(server: Server, tmp_path: Path, leave: Leave) -> None:
+    """No gate: the engine is in the midst of its chunks, its messages on their way."""
+    script = Script(tmp_path, chunks=1_000_000)
+    with connect(server) as connection:
+        ask(connection, script)
+        receive_until(connection, FIRST_CHUNK)
+        leave(connection)
+        script.await_event("closed")
+        server.await_idle()
+    assert "end" not in script.events()
+
+
+def test_half_a_goodbye_is_answered_with_a_whole_one(server: Server, tmp_path: Path) -> None:
+    """Shutting down the sending side counts as leaving: the connection is closed, with no end to the answer."""
+    script = Script(tmp_path, at=1)
+    with connect(server) as connection:
+        ask(connection, script)
+        receive_until(connection, FIRST_CHUNK)
+        half_close(connection)
+        rest = b""
+        while piece := connection.recv(65536):
+            rest += piece
+    assert b"0\r\n\r\n" not in rest
+
+
+def test_many_at_once(server: Server, tmp_path: Path) -> None:
+    """A crowd comes and goes; whoever stays is served."""
+    running = Script(tmp_path, "running", at=1)
+    with connect(server) as first:
+        first.sendall(speech(running.text, seed=1))
+        running.await_event("gate")
+        crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
+        scripts = [Script(tmp_path, f"crowd{number}") for number in range(50)]
+        for connection, script in zip(crowd, scripts, strict=True):
+            connection.sendall(speech(script.text))
+        wait_for(lambda: server.model_info()["waiting"] == 50, "the crowd in line")
+        for number, connection in enumerate(crowd[1:]):
+            (close, reset)[number % 2](connection)
+        wait_for(lambda: server.model_info()["waiting"] == 1, "the crowd to be gone")
+        running.open_gate()
+        assert receive(first).content == expected_pcm(1, 3)
+        assert receive(crowd[0]).status_code == 200
+        crowd[0].close()
+    assert [script.events() for script in scripts[1:]] == [[]] * 49

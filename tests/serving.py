@@ -1,0 +1,247 @@
+"""The real server in a process of its own, on a real socket, for tests.
+
+Nothing here asserts a time: whoever waits does it through `wait_for`, whose deadline only ends a test that has failed.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from tests import sounds
+
+ROOT = Path(__file__).parents[1]
+DEADLINE_S = 60.0
+POLL_S = 0.01
+
+T = TypeVar("T")
+Tables = Mapping[str, Mapping[str, object]]
+
+
+def wait_for(probe: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
+    """Ask until the answer is true, and return it."""
+    give_up_at = time.monotonic() + deadline_s
+    while not (answer := probe()):
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"waited in vain for {what}; the last answer was {answer!r}")
+        time.sleep(POLL_S)
+    return answer
+
+
+class Server:
+    """`python -m cosyserve serve` with the scripted engine, up when entered and gone when left.
+
+    settings: sections of config.toml, over the harness's own (a free port, JSON logs, a short grace, the engine
+    `tests.engines:create`, a default prompt). env: more environment. await_health: the /health status to wait for when
+    entered. flags: more command line.
+    """
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        settings: Tables | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        await_health: str = "ok",
+        flags: tuple[str, ...] = (),
+    ) -> None:
+        self._folder = tmp_path
+        self._settings = settings or {}
+        self._env = env or {}
+        self._await_health = await_health
+        self._flags = flags
+        self._log = tmp_path / "server.log"
+        self._process: subprocess.Popen[bytes]
+        self._client = httpx.Client(
+            timeout=DEADLINE_S,
+            trust_env=False,
+            verify=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+        self.url = ""
+        self.port = 0
+
+    @property
+    def pid(self) -> int:
+        """The front end's process."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Spawn it, and wait until it has told its address and /health says what is awaited."""
+        config = self._folder / "config.toml"
+        config.write_text(_toml(_merge(self._defaults(), self._settings)), encoding="utf-8")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cosyserve", "serve", "--config", str(config), *self._flags],
+                cwd=self._folder,
+                env={**inherited, "PYTHONPATH": str(ROOT), **self._env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self.url = wait_for(self._address, "the server's address")
+            self.port = int(self.url.rpartition(":")[2])
+            wait_for(lambda: self.health() == self._await_health, f"/health to say {self._await_health!r}")
+        except BaseException:
+            self.stop()
+            print(self.output())
+            raise
+
+    def stop(self) -> None:
+        """End it, by force where it does not go."""
+        try:
+            if self._process.poll() is None:
+                self.terminate()
+                self._process.wait(DEADLINE_S)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._client.close()
+
+    def signal(self, number: int) -> None:
+        """Send the front end a signal."""
+        self._process.send_signal(number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.signal(signal.SIGTERM)
+
+    def wait_exit(self) -> int:
+        """Wait until the front end is gone. Returns its exit status."""
+        return self._process.wait(DEADLINE_S)
+
+    def output(self) -> str:
+        """Everything on stderr and stdout so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def logs(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The JSON lines of the log so far, or those of one event."""
+        lines = [json.loads(line) for line in self.output().splitlines(keepends=True) if _whole(line)]
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """GET."""
+        return self._client.get(self.url + path, headers=headers)
+
+    def health(self) -> str:
+        """The status that /health tells; "" where nobody answers."""
+        try:
+            status: str = self.get("/health").json()["status"]
+        except httpx.TransportError:
+            return ""
+        return status
+
+    def model_info(self) -> dict[str, Any]:
+        """What /model_info tells."""
+        info: dict[str, Any] = self.get("/model_info").json()
+        return info
+
+    def worker_pids(self) -> list[int]:
+        """The workers' processes, in order."""
+        return [worker["pid"] for worker in self.model_info()["workers"]]
+
+    def await_idle(self) -> None:
+        """Wait until no stream is in use and nobody is in line."""
+        wait_for(lambda: (info := self.model_info())["running"] == info["waiting"] == 0, "an idle server")
+
+    def speak(self, *, headers: Mapping[str, str] | None = None, **fields: object) -> httpx.Response:
+        """POST /synthesize and read the answer whole; bytes are sent as files, all else as text."""
+        return self._client.post(self.url + "/synthesize", headers=headers, **_form(fields))
+
+    def stream(
+        self, *, headers: Mapping[str, str] | None = None, **fields: object
+    ) -> AbstractContextManager[httpx.Response]:
+        """The same, entered as soon as the answer's head is there."""
+        return self._client.stream("POST", self.url + "/synthesize", headers=headers, **_form(fields))
+
+    def _defaults(self) -> Tables:
+        prompt = self._folder / "prompt.wav"
+        prompt.write_bytes(sounds.prompt())
+        return {
+            "server": {"port": 0, "shutdown_grace_s": 1},
+            "model": {"engine": "tests.engines:create"},
+            "defaults": {"prompt_wav": str(prompt)},
+            "log": {"format": "json"},
+        }
+
+    def _address(self) -> str:
+        if self._process.poll() is not None:
+            raise AssertionError(f"the server ended with status {self._process.returncode}")
+        announced = (line["event"].removeprefix("serving on ") for line in self.logs())
+        return next((address for address in announced if address.startswith("http://")), "")
+
+
+class Script:
+    """A text for the scripted engine, with the gate that holds it and the file in which it tells what happens.
+
+    words: the script's, see `tests.engines`. The gate stands in the way only where `at` is among them.
+    """
+
+    def __init__(self, folder: Path, name: str = "script", **words: object) -> None:
+        self._gate = folder / f"{name}.gate"
+        self._events = folder / f"{name}.events"
+        gate = {"gate": self._gate} if "at" in words else {}
+        script: dict[str, object] = {**words, **gate, "events": self._events}
+        self.text = " ".join(f"{key}={value}" for key, value in script.items())
+
+    def open_gate(self) -> None:
+        """Let it go on."""
+        self._gate.touch()
+
+    def events(self) -> list[str]:
+        """What has happened, in order."""
+        if not self._events.exists():
+            return []
+        return [line.partition(" seed=")[0] for line in self._events.read_text().splitlines()]
+
+    def await_event(self, event: str) -> None:
+        """Wait until it has happened."""
+        wait_for(lambda: event in self.events(), f"the event {event!r}")
+
+
+def _form(fields: Mapping[str, object]) -> dict[str, Any]:
+    files = {name: (f"{name}.wav", value) for name, value in fields.items() if isinstance(value, bytes)}
+    data = {name: str(value) for name, value in fields.items() if not isinstance(value, bytes)}
+    return {"data": data, "files": files} if files else {"data": data}
+
+
+def _whole(line: str) -> bool:
+    return line.startswith("{") and line.endswith("}\n")
+
+
+def _merge(*sources: Tables) -> dict[str, dict[str, object]]:
+    merged: dict[str, dict[str, object]] = {}
+    for source in sources:
+        for section, table in source.items():
+            merged.setdefault(section, {}).update(table)
+    return merged
+
+
+def _toml(tables: Tables) -> str:
+    """JSON's strings, numbers, booleans and lists are TOML's too."""
+    sections = (
+        f"[{section}]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in table.items())
+        for section, table in tables.items()
+    )
+    return "\n".join(sections)

@@ -1,0 +1,72 @@
+"""The error tree: every class has a place in the table of the HTTP contract."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from cosyserve import errors
+from cosyserve.errors import ServiceError
+from cosyserve.responses import error_response
+
+TABLE = {
+    "ServiceError": (500, "internal_error", "server_error"),
+    "RequestRejected": (500, "internal_error", "invalid_request_error"),
+    "InvalidField": (422, "invalid_field", "invalid_request_error"),
+    "TextTooLong": (422, "text_too_long", "invalid_request_error"),
+    "UnspeakableText": (422, "unspeakable_text", "invalid_request_error"),
+    "InvalidPrompt": (422, "invalid_prompt", "invalid_request_error"),
+    "MissingPrompt": (422, "missing_prompt", "invalid_request_error"),
+    "MalformedForm": (400, "malformed_form", "invalid_request_error"),
+    "UploadTooLarge": (413, "upload_too_large", "invalid_request_error"),
+    "Unauthorized": (401, "invalid_api_key", "authentication_error"),
+    "HttpVersionNotSupported": (505, "http_version_not_supported", "invalid_request_error"),
+    "Unavailable": (503, "internal_error", "overloaded_error"),
+    "LineFull": (503, "overloaded", "overloaded_error"),
+    "WaitedTooLong": (503, "wait_timeout", "overloaded_error"),
+    "NoWorker": (503, "no_worker", "overloaded_error"),
+    "Stopping": (503, "stopping", "overloaded_error"),
+    "SynthesisFailed": (500, "synthesis_failed", "server_error"),
+    "WorkerDied": (500, "worker_died", "server_error"),
+    "Overdue": (504, "audio_overdue", "server_error"),
+    "ListenerError": (500, "listener_lost", "server_error"),
+    "ListenerStalled": (500, "listener_stalled", "server_error"),
+    "ListenerGone": (500, "listener_gone", "server_error"),
+}
+
+
+def tree(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+
+CLASSES = [kind for kind in tree(ServiceError) if kind.__module__ == errors.__name__]
+BASES = {"RequestRejected", "Unavailable"}
+"""Never raised themselves."""
+
+
+def test_the_table_is_whole() -> None:
+    assert {kind.__name__: (kind.status, kind.code, kind.type) for kind in CLASSES} == TABLE
+
+
+def test_each_code_means_one_thing() -> None:
+    codes = [kind.code for kind in CLASSES if kind.__name__ not in BASES]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_answer(kind: type[ServiceError]) -> None:
+    answer = error_response(kind("what and why", param="text"))
+    assert answer.status_code == kind.status
+    assert json.loads(bytes(answer.body)) == {
+        "error": {"message": "what and why", "type": kind.type, "code": kind.code, "param": "text"}
+    }
+    assert ("retry-after" in answer.headers) == (kind.status == 503)
+    assert ("www-authenticate" in answer.headers) == (kind.status == 401)
+
+
+def test_message_and_param() -> None:
+    error = errors.InvalidField("it is wrong", param="speed")
+    assert (str(error), error.message, error.param) == ("it is wrong", "it is wrong", "speed")
+    assert errors.LineFull("full").body()["error"]["param"] is None

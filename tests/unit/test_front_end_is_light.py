@@ -1,0 +1,64 @@
+"""The front end loads no model code, and what workers import before they are pinned loads not even numpy."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODEL_CODE = {"torch", "torchaudio", "onnxruntime", "transformers", "tensorrt", "vllm", "espeakng_loader", "librosa"}
+
+EVERY_MODULE = """
+import pkgutil, importlib, cosyserve
+for module in pkgutil.walk_packages(cosyserve.__path__, "cosyserve."):
+    importlib.import_module(module.name)
+"""
+
+
+def loaded_after(code: str, folder: Path) -> set[str]:
+    """The top-level modules that are loaded when `code` has run in an interpreter of its own."""
+    report = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return set(names)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from cosyserve.app import build_app; from cosyserve.settings import load_settings; build_app(load_settings())",
+        "import cosyserve.cli; cosyserve.cli._parser()",
+        "import cosyserve.server",
+        "import cosyserve.check",
+        "import cosyserve.client",
+        EVERY_MODULE,
+    ],
+)
+def test_no_model_code(code: str, tmp_path: Path) -> None:
+    loaded = loaded_after(code, tmp_path)
+    assert "cosyserve" in loaded
+    assert not loaded & MODEL_CODE
+    assert "cosyserve_workers" not in loaded
+
+
+@pytest.mark.parametrize("module", ["cosyserve.launch", "cosyserve.__main__", "cosyserve.protocol"])
+def test_no_numpy_before_a_worker_is_pinned(module: str, tmp_path: Path) -> None:
+    loaded = loaded_after(f"import {module}", tmp_path)
+    assert "cosyserve" in loaded
+    assert not loaded & {*MODEL_CODE, "numpy", "soundfile", "soxr", "starlette", "hypercorn", "pydantic"}
+
+
+def test_the_message_classes_need_no_numpy_to_be_unpickled(tmp_path: Path) -> None:
+    """A worker unpickles its WorkerSpec before the thread counts are set."""
+    code = (
+        "import pickle\n"
+        "from cosyserve.launch import WorkerSpec\n"
+        "from cosyserve.protocol import EngineConfig\n"
+        "spec = WorkerSpec(0, EngineConfig('demo', '', '', 'auto', 'auto', False, 0, None), None, 1, 'info')\n"
+        "assert pickle.loads(pickle.dumps(spec)) == spec"
+    )
+    assert "numpy" not in loaded_after(code, tmp_path)
