@@ -287,6 +287,7 @@ class Pool:
         burial = self._loop.create_task(self._bury(process, index))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
+        self._set_timer()
 
     async def _bury(self, process: WorkerProcess, index: int) -> None:
         ending = await asyncio.to_thread(process.join)

@@ -1,0 +1,1 @@
+"""Timings of the service; the README says what there is."""

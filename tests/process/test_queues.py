@@ -1,0 +1,237 @@
+"""Queues whose peer is a real process that dies, stops or talks nonsense."""
+
+import fcntl
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from cosyserve.protocol import Chunk, Done, Heartbeat
+from cosyserve.queues import Inbox, Outbox, QueueClosed, QueueFull
+from tests.serving import DEADLINE_S, wait_for
+
+WHOLE = [Chunk(1, b"first"), Done(1, {"total": 1.0})]
+PIPE_BYTES = 65_536
+
+
+def frame(message: object) -> bytes:
+    """What `Connection.send` puts on the pipe."""
+    reader, writer = Pipe(duplex=False)
+    with reader, writer:
+        writer.send(message)
+        return os.read(reader.fileno(), PIPE_BYTES)
+
+
+@dataclass
+class Reader:
+    """An inbox and what came out of it."""
+
+    connection: Connection
+    alive: threading.Event = field(default_factory=threading.Event)
+    messages: list[object] = field(default_factory=list)
+    closed: list[bool] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.alive.set()
+        self.inbox = Inbox(
+            self.connection, self.messages.append, lambda: self.closed.append(True), "inbox", self.alive.is_set
+        )
+
+    def ends(self) -> bool:
+        return self.inbox.join(DEADLINE_S) and self.closed == [True] and self.connection.closed
+
+
+class Writer:
+    """A process that writes a file's first bytes to a pipe and is killed, or stays."""
+
+    def __init__(self, connection: Connection, data: Path, size: int, then: str) -> None:
+        command = ["sh", "-c", f'head -c "$1" "$2"; {then}', "sh", str(size), str(data)]
+        self._process = subprocess.Popen(command, stdout=connection.fileno())
+        connection.close()
+
+    def wait(self) -> int:
+        return self._process.wait(DEADLINE_S)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.wait()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[Connection, Connection]]:
+    reader, writer = Pipe(duplex=False)
+    yield reader, writer
+    for end in (reader, writer):
+        end.close()
+
+
+def read_until_death(data: Path, size: int) -> Reader:
+    connection, writing_end = Pipe(duplex=False)
+    reader = Reader(connection)
+    writer = Writer(writing_end, data, size, "kill -9 $$")
+    assert writer.wait() == -signal.SIGKILL
+    assert reader.ends()
+    return reader
+
+
+def test_a_peer_killed_at_every_byte_of_a_message(tmp_path: Path) -> None:
+    before, torn = b"".join(map(frame, WHOLE)), frame(Chunk(2, b"second"))
+    data = tmp_path / "frames"
+    data.write_bytes(before + torn)
+    for k in range(len(torn)):
+        assert read_until_death(data, len(before) + k).messages == WHOLE, k
+    assert read_until_death(data, len(before) + len(torn)).messages == [*WHOLE, Chunk(2, b"second")]
+
+
+@pytest.mark.parametrize("k", [3, 4, 5, 16_384, PIPE_BYTES - 1, PIPE_BYTES, PIPE_BYTES + 1, 199_999, 200_050, 200_070])
+def test_a_peer_killed_within_a_message_larger_than_the_pipe(k: int, tmp_path: Path) -> None:
+    payload = pickle.dumps(Chunk(2, bytes(200_000)))
+    torn = struct.pack("!i", len(payload)) + payload
+    assert k < len(torn)
+    data = tmp_path / "frames"
+    data.write_bytes(frame(WHOLE[0]) + torn)
+    assert read_until_death(data, len(frame(WHOLE[0])) + k).messages == WHOLE[:1]
+    assert read_until_death(data, len(frame(WHOLE[0])) + len(torn)).messages == [WHOLE[0], Chunk(2, bytes(200_000))]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        struct.pack("!i", 4) + b"junk",
+        struct.pack("!i", -2) + b"junk",
+        struct.pack("!i", 0),
+        struct.pack("!i", 20) + b"cno_such_module\nname\n."[:20],
+        struct.pack("!i", 15) + b"cos\nno_such_x\n.",
+    ],
+    ids=["no pickle", "negative length", "empty", "unknown module", "unknown name"],
+)
+def test_a_peer_that_talks_nonsense_is_a_peer_lost(
+    nonsense: bytes, tmp_path: Path, pipe: tuple[Connection, Connection]
+) -> None:
+    data = tmp_path / "nonsense"
+    data.write_bytes(frame(WHOLE[0]) + nonsense)
+    reader = Reader(pipe[0])
+    writer = Writer(pipe[1], data, len(data.read_bytes()), "exec sleep 3600")
+    assert reader.ends()
+    assert reader.messages == WHOLE[:1]
+    writer.kill()
+
+
+def test_a_dead_peer_whose_end_another_process_holds(tmp_path: Path, pipe: tuple[Connection, Connection]) -> None:
+    data = tmp_path / "frames"
+    data.write_bytes(frame(WHOLE[0]))
+    reader = Reader(pipe[0])
+    holder = Writer(pipe[1], data, len(data.read_bytes()), "exec sleep 3600")
+    wait_for(lambda: reader.messages, "the whole message")
+    assert not reader.closed
+    reader.alive.clear()  # The peer proper has ended, and yet the pipe stays open.
+    assert reader.ends()
+    holder.kill()
+
+
+class Sleeper:
+    """A process that holds the reading end and reads nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._process = subprocess.Popen(["sleep", "3600"], pass_fds=[connection.fileno()])
+        connection.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def sleeper(pipe: tuple[Connection, Connection]) -> Iterator[Sleeper]:
+    sleeper = Sleeper(pipe[0])
+    yield sleeper
+    sleeper.kill()
+
+
+def full_pipe(connection: Connection) -> bool:
+    """Whether a writer blocks: fewer than a page's bytes are free."""
+    held = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))[0]
+    return bool(held > PIPE_BYTES - 4096)
+
+
+def test_an_outbox_is_bounded_where_its_peer_never_reads(pipe: tuple[Connection, Connection], sleeper: Sleeper) -> None:
+    outbox = Outbox(pipe[1], depth=3, name="outbox")
+    outbox.put_nowait(bytes(2 * PIPE_BYTES))
+    wait_for(lambda: full_pipe(pipe[1]), "a full pipe")
+    for _ in range(3):
+        outbox.put_nowait(Heartbeat())
+    with pytest.raises(QueueFull):
+        outbox.put_nowait(Heartbeat())
+
+    sleeper.kill()
+
+    assert outbox.join(DEADLINE_S)
+    assert pipe[1].closed
+    with pytest.raises(QueueClosed):
+        outbox.put(Heartbeat())
+
+
+def test_a_put_that_waits_is_woken_by_its_peer_s_death(pipe: tuple[Connection, Connection], sleeper: Sleeper) -> None:
+    outbox = Outbox(pipe[1], depth=1, name="outbox")
+    outcomes: list[str] = []
+
+    def put() -> None:
+        try:
+            outbox.put(Heartbeat())
+        except QueueClosed:
+            outcomes.append("closed")
+        else:
+            outcomes.append("taken")
+
+    outbox.put(bytes(2 * PIPE_BYTES))
+    wait_for(lambda: full_pipe(pipe[1]), "a full pipe")
+    outbox.put(Heartbeat())
+    waiting = [threading.Thread(target=put) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    wait_for(lambda: len(outbox._changed._waiters) == 3, "three waiting puts")  # type: ignore[attr-defined]
+
+    sleeper.kill()
+
+    for thread in waiting:
+        thread.join(DEADLINE_S)
+    assert outcomes == ["closed"] * 3
+
+
+def test_a_closed_outbox_sends_what_it_had_taken(pipe: tuple[Connection, Connection]) -> None:
+    outbox = Outbox(pipe[1], depth=10, name="outbox")
+    messages = [Chunk(1, bytes([number]) * 30_000) for number in range(10)]
+    for message in messages:
+        outbox.put_nowait(message)
+    outbox.close()
+    with pytest.raises(QueueClosed):
+        outbox.put_nowait(Heartbeat())
+
+    reader = Reader(pipe[0])
+
+    assert reader.ends()
+    assert reader.messages == messages
+    assert outbox.join(DEADLINE_S)
+
+
+def test_a_message_that_cannot_be_pickled_closes_the_outbox(pipe: tuple[Connection, Connection]) -> None:
+    outbox = Outbox(pipe[1], depth=10, name="outbox")
+    reader = Reader(pipe[0])
+    outbox.put(Heartbeat())
+    outbox.put(threading.Lock())
+
+    assert reader.ends()
+    assert reader.messages == [Heartbeat()]
+    assert outbox.join(DEADLINE_S)
+    with pytest.raises(QueueClosed):
+        outbox.put_nowait(Heartbeat())
