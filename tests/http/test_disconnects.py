@@ -184,3 +184,14 @@ def test_many_at_once(server: Server, tmp_path: Path) -> None:
         assert receive(crowd[0]).status_code == 200
         crowd[0].close()
     assert [script.events() for script in scripts[1:]] == [[]] * 49
+
+
+@pytest.mark.xfail(strict=True, reason="Hypercorn stops reading while a pipelined request waits, and so misses the end")
+def test_with_more_behind_the_request(tmp_path: Path) -> None:
+    """As from clients that pipeline, or end a body with one line break too many."""
+    script = Script(tmp_path, at=0)
+    with Server(tmp_path) as server:
+        with connect(server) as connection:
+            connection.sendall(speech(script.text) + b"\r\n")
+            script.await_event("gate")
+        wait_for(lambda: "closed" in script.events(), "the job to stop", deadline_s=5)

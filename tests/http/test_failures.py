@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.engines import expected_pcm
-from tests.http.wire import check_error, connect, receive, speech
+from tests.http.wire import URLENCODED, check_error, connect, head, receive, speech
 from tests.serving import Script, Server, wait_for
 
 
@@ -78,6 +78,15 @@ class TestAfterTheFirstChunk:
             with pytest.raises(http.client.IncompleteRead) as broken:
                 receive(connection)
         assert broken.value.partial == expected_pcm(1, 4)
+
+    @pytest.mark.xfail(strict=True, reason="HTTP/1.0 tells the end by closing, and Hypercorn cannot be told to reset")
+    def test_never_a_clean_end_in_http_1_0_either(self, server: Server) -> None:
+        form = b"text=chunks=5 fail=4"
+        request = head("POST /synthesize HTTP/1.0", Content_Type=URLENCODED, Content_Length=str(len(form))) + form
+        with connect(server) as connection:
+            connection.sendall(request)
+            with pytest.raises(ConnectionResetError):
+                receive(connection)
 
     def test_the_log_says_how_it_ended(self, server: Server) -> None:
         with pytest.raises(httpx.RemoteProtocolError):

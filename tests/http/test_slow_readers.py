@@ -86,13 +86,13 @@ def test_one_that_reads_slowly_is_not(tmp_path: Path) -> None:
     script = Script(tmp_path, **LONG)
     content = hashlib.sha256()
     with ExitStack() as stack:
-        server = stack.enter_context(Server(tmp_path, {"server": {"client_stall_timeout_s": 2}}))
+        server = stack.enter_context(Server(tmp_path, {"server": {"client_stall_timeout_s": 3}}))
         connection = stack.enter_context(connect(server))
         connection.sendall(speech(script.text, seed=5))
         answer = stack.enter_context(http.client.HTTPResponse(connection, method="POST"))
         answer.begin()
-        for _ in range(30):
-            content.update(answer.read(80_000))
+        for _ in range(40):
+            content.update(answer.read(60_000))
             time.sleep(0.2)  # The pace of this client; nothing is waited for.
         assert server.model_info()["buffered_bytes"] > LONG_BYTES / 4
         while piece := answer.read(1_000_000):
