@@ -75,6 +75,13 @@ class UploadTooLarge(RequestRejected):
     code = "upload_too_large"
 
 
+class UploadStalled(RequestRejected):
+    """The client stopped in the middle of its body."""
+
+    status = 408
+    code = "upload_stalled"
+
+
 class Unauthorized(RequestRejected):
     """No API key, or a wrong one."""
 

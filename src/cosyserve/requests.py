@@ -6,13 +6,22 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+import anyio
 import anyio.to_thread
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from cosyserve.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
-from cosyserve.errors import InvalidField, MalformedForm, MissingPrompt, TextTooLong, UnspeakableText, UploadTooLarge
+from cosyserve.errors import (
+    InvalidField,
+    MalformedForm,
+    MissingPrompt,
+    TextTooLong,
+    UnspeakableText,
+    UploadStalled,
+    UploadTooLarge,
+)
 from cosyserve.prompts import decode_prompt
 from cosyserve.protocol import Mode, Prompt
 
@@ -47,18 +56,18 @@ class SpeechRequest:
     sample_rate: int | None = None
 
 
-async def read_form(request: Request, max_bytes: int) -> dict[str, str | UploadFile]:
+async def read_form(request: Request, max_bytes: int, stall_timeout_s: float) -> dict[str, str | UploadFile]:
     """Parse multipart/form-data or application/x-www-form-urlencoded; of a repeated field the last one counts.
 
-    Raises UploadTooLarge before the body is read whole, MalformedForm.
+    Raises UploadTooLarge before the body is read whole, UploadStalled, MalformedForm.
     """
     _check_declared_length(request.headers, max_bytes)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
-        body = b"".join([chunk async for chunk in _limited(request, max_bytes)])
+        body = b"".join([chunk async for chunk in _limited(request, max_bytes, stall_timeout_s)])
         return _parse_urlencoded(body)
     if kind == "multipart/form-data":
-        return dict(await _parse_multipart(request, max_bytes))
+        return dict(await _parse_multipart(request, max_bytes, stall_timeout_s))
     raise MalformedForm(
         f"the body is {kind or 'of no stated type'}: send multipart/form-data or application/x-www-form-urlencoded"
     )
@@ -74,9 +83,18 @@ def _too_large(max_bytes: int) -> UploadTooLarge:
     return UploadTooLarge(f"the request is larger than {max_bytes} bytes (server.max_upload_bytes)")
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _limited(request: Request, max_bytes: int, stall_timeout_s: float) -> AsyncGenerator[bytes, None]:
+    """The body, of a client that goes on sending and knows when to stop."""
+    body = request.stream()
     size = 0
-    async for chunk in request.stream():
+    while True:
+        try:
+            with anyio.fail_after(stall_timeout_s):
+                chunk = await anext(body)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise UploadStalled(f"nothing of the request's body came for {stall_timeout_s:g} s") from None
         size += len(chunk)
         if size > max_bytes:
             raise _too_large(max_bytes)
@@ -101,10 +119,10 @@ class _WholeForm(MultiPartParser):
         self.ended = True
 
 
-async def _parse_multipart(request: Request, max_bytes: int) -> FormData:
+async def _parse_multipart(request: Request, max_bytes: int, stall_timeout_s: float) -> FormData:
     parser = _WholeForm(
         request.headers,
-        _limited(request, max_bytes),
+        _limited(request, max_bytes, stall_timeout_s),
         max_files=MAX_FORM_PARTS,
         max_fields=MAX_FORM_PARTS,
         # The whole body is bounded already, and text over its limit has an answer of its own.

@@ -159,6 +159,13 @@ class TestUnfinished:
         assert server.speak(text="hello").status_code == 200
         assert "error" not in server.output()[seen:].lower()
 
+    @pytest.mark.parametrize("content_type", [MULTIPART, URLENCODED])
+    def test_one_that_stops_is_told_and_cut_off(self, tmp_path: Path, content_type: str) -> None:
+        with Server(tmp_path, {"server": {"client_stall_timeout_s": 0.5}}) as server, connect(server) as connection:
+            connection.sendall(head(Content_Type=content_type, Content_Length="1000") + PART)
+            check_error(receive(connection), 408, "upload_stalled")
+            server.await_idle()
+
     def test_many_slow_uploads_do_no_harm(self, server: Server) -> None:
         with_one_more_byte_to_come = head(Content_Type=URLENCODED, Content_Length="11") + b"text=hello"
         connections = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(200)]

@@ -19,6 +19,7 @@ TABLE = {
     "MissingPrompt": (422, "missing_prompt", "invalid_request_error"),
     "MalformedForm": (400, "malformed_form", "invalid_request_error"),
     "UploadTooLarge": (413, "upload_too_large", "invalid_request_error"),
+    "UploadStalled": (408, "upload_stalled", "invalid_request_error"),
     "Unauthorized": (401, "invalid_api_key", "authentication_error"),
     "HttpVersionNotSupported": (505, "http_version_not_supported", "invalid_request_error"),
     "Unavailable": (503, "internal_error", "overloaded_error"),

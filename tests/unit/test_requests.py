@@ -41,6 +41,7 @@ from tests import sounds
 
 DEFAULT_PROMPT = Prompt(np.zeros(16_000, np.float32), 16_000, "default")
 DEFAULTS = Defaults("请温柔地说", DEFAULT_PROMPT)
+STALL_S = 30.0
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=cut"
 
@@ -76,7 +77,7 @@ def request(body: Iterable[bytes], content_type: str, length: int | None = None)
 
 
 def read(body: Iterable[bytes], content_type: str, limit: int = 10_000, length: int | None = None) -> dict[str, Any]:
-    return asyncio.run(read_form(request(body, content_type, length), limit))
+    return asyncio.run(read_form(request(body, content_type, length), limit, STALL_S))
 
 
 def multipart(**fields: str) -> bytes:
@@ -139,13 +140,13 @@ class TestReading:
     def test_a_declared_length_over_the_limit_is_rejected_unread(self, content_type: str) -> None:
         unread = request([], content_type, length=101)
         with pytest.raises(UploadTooLarge, match="100 bytes"):
-            asyncio.run(read_form(unread, 100))
+            asyncio.run(read_form(unread, 100, STALL_S))
 
     @pytest.mark.parametrize(("content_type", "start"), [(URLENCODED, b"text="), (MULTIPART, multipart(text="x")[:60])])
     def test_what_comes_is_counted(self, content_type: str, start: bytes) -> None:
         """The last piece is over the limit; nothing is asked for after it."""
         with pytest.raises(UploadTooLarge):
-            asyncio.run(read_form(endless([start, b"x" * 40, b"x"], content_type), len(start) + 40))
+            asyncio.run(read_form(endless([start, b"x" * 40, b"x"], content_type), len(start) + 40, STALL_S))
 
     def test_up_to_the_limit(self) -> None:
         body = b"text=" + b"x" * 95

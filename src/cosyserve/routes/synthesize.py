@@ -11,9 +11,10 @@ from cosyserve.service import service_of
 async def synthesize(request: Request) -> SpeechResponse:
     """Check the form; the response does the rest."""
     service = service_of(request)
-    form = await read_form(request, service.settings.server.max_upload_bytes)
+    server = service.settings.server
+    form = await read_form(request, server.max_upload_bytes, server.client_stall_timeout_s)
     speech = await parse_speech_request(form, service.defaults, service.settings.limits.max_text_chars)
-    return SpeechResponse(service.pool, speech, service.settings.server.client_stall_timeout_s)
+    return SpeechResponse(service.pool, speech, server.client_stall_timeout_s)
 
 
 routes = [Route("/synthesize", synthesize, methods=["POST"])]
