@@ -1,0 +1,60 @@
+"""Model folders with random weights, and the CosyVoice library that is the measure of all model code.
+
+The tests of the engines `cosyvoice` and `native` need torch and a snapshot of the library: `make test-models` installs
+both. Where they are not installed, those files are not collected.
+"""
+
+import importlib.metadata
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+collect_ignore_glob = [] if find_spec("torch") and find_spec("xinference") else ["test_cosyvoice*", "test_native*"]
+
+
+@pytest.fixture(scope="session")
+def library_path() -> Path:
+    """The folder with the packages `cosyvoice` and `matcha`, importable from now on: a snapshot inside xinference."""
+    folder = Path(str(importlib.metadata.distribution("xinference").locate_file("xinference/thirdparty")))
+    sys.path.append(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CosyVoice2 folder with random weights."""
+    return _build("small", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def full_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of the published model's size: 4.5 GB."""
+    return _build("full", tmp_path_factory)
+
+
+def _build(size: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint") / size
+    # In a process of its own: the library's imports change more than they should.
+    subprocess.run([sys.executable, "-m", "tests.checkpoint", "--size", size, "--out", folder], cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cosyvoice(small_checkpoint: Path) -> Any:
+    """The engine on it, which every test leaves as it was."""
+    from cosyserve_workers.cosyvoice import create
+    from tests.model import cosyvoice_kit as kit
+
+    return create(kit.config(small_checkpoint))
+
+
+@pytest.fixture
+def library(cosyvoice: Any) -> Any:
+    """The library's own object in that engine."""
+    return cosyvoice.library
