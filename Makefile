@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-full lint format prompt clean
+.PHONY: help run test test-full test-models lint format prompt clean
 
 help: ## this list
 	@echo 'make TARGET [ENGINE=$(ENGINE)] [ARGS="..."] [PYTHON=python3]'
@@ -31,6 +31,9 @@ test: lint ## lint, then the tests on small checkpoints; ARGS goes to pytest
 
 test-full: lint ## the same with the full-size and the long tests
 	$(VENV)/bin/python -m pytest -m "full or not full" $(ARGS)
+
+test-models: $(VENV)/.installed-models ## the model engines' tests, through the real libraries (5 GB to install)
+	$(VENV)/bin/python -m pytest -m "not full" tests/model tests/http/test_cosyvoice_server.py $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy, changing nothing
 	$(VENV)/bin/ruff check .
@@ -64,6 +67,12 @@ endif
 
 # The tests speak with the demo engine. In order, because two pips must not write to one environment at a time.
 $(VENV)/.installed-dev: $(VENV)/.installed-demo
+
+# A snapshot of the CosyVoice library lies inside this wheel; what the wheel itself depends on is of no use here.
+$(VENV)/.installed-models: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pip install -e '.[demo,dev,cosyvoice,native]' onnx
+	$(VENV)/bin/python -m pip install --no-deps xinference==4.1.0
+	touch $@
 
 # One stamp for each extra. Engines may pin one library to different versions, so only the engine installed last keeps
 # its stamp; demo and dev pin nothing that an engine needs and keep theirs.

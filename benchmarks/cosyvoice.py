@@ -1,0 +1,260 @@
+"""The engine `cosyvoice` beside the library's own kind of server, on one checkpoint, in one run.
+
+    python benchmarks/cosyvoice.py --model-dir DIR --source-dir CHECKOUT
+
+Two servers are started and both stay up: ours, and a minimal application that hands the library's generator to a
+StreamingResponse, as the servers that come with the library do. They are asked in turns, never at once, by 1, 4 and 10
+clients that begin together. Per client: seconds to the first audio byte. Per round: seconds of audio made per second.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+TEXT = "收到好友从远方寄来的生日礼物，那份意外的惊喜与深深的祝福让我心中充满了甜蜜的快乐，笑容如花儿般绽放。"
+RATE = 24_000
+PROMPT_RATE = 16_000
+PROMPT_S = 4.0
+STARTING_S = 900.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """first: seconds to the first byte, one a client. rate: seconds of audio per second, all clients together."""
+
+    first: list[float]
+    rate: float
+
+
+def main() -> None:
+    """Run the comparison, or, with --serve-library, the library's server alone."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--source-dir", type=Path, required=True, help="the folder with the package cosyvoice")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 10])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=0, help="streams of our worker; 0 leaves it to the engine")
+    parser.add_argument("--tensorrt", default="auto")
+    parser.add_argument("--serve-library", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve_library:
+        serve_library(args)
+    else:
+        compare(args)
+
+
+# The comparison
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Ask both servers in turns, and print the table."""
+    prompt = prompt_wav()
+    with tempfile.TemporaryDirectory() as folder, servers(Path(folder), args) as urls:
+        for url in urls.values():
+            ask(url, prompt, Barrier(1))
+        print("| clients | server | first byte, median | first byte, last client | audio seconds per second |")
+        print("|---|---|---|---|---|")
+        for clients in args.clients:
+            rounds: dict[str, list[Round]] = {name: [] for name in urls}
+            for _ in range(args.rounds):
+                for name, url in urls.items():
+                    rounds[name].append(one_round(url, prompt, clients))
+            print_rows(clients, rounds)
+
+
+def print_rows(clients: int, rounds: dict[str, list[Round]]) -> None:
+    """One row a server, and one with the library's figures over ours (the rate: ours over the library's)."""
+    rows = []
+    for name, made in rounds.items():
+        middle = statistics.median(first for one in made for first in one.first)
+        last = statistics.median(max(one.first) for one in made)
+        rate = statistics.median(one.rate for one in made)
+        rows.append((middle, last, rate))
+        print(f"| {clients} | {name} | {middle:.2f} s | {last:.2f} s | {rate:.2f} |")
+    ours, theirs = rows
+    print(f"| {clients} | ratio | {theirs[0] / ours[0]:.2f} | {theirs[1] / ours[1]:.2f} | {ours[2] / theirs[2]:.2f} |")
+    sys.stdout.flush()
+
+
+def one_round(url: str, prompt: bytes, clients: int) -> Round:
+    """All clients at once, to the last byte."""
+    together = Barrier(clients + 1)
+    with ThreadPoolExecutor(clients) as pool:
+        answers = [pool.submit(ask, url, prompt, together) for _ in range(clients)]
+        together.wait()
+        started = time.monotonic()
+        results = [answer.result() for answer in answers]
+    seconds = sum(size for _, size in results) / 2 / RATE
+    return Round([first for first, _ in results], seconds / (time.monotonic() - started))
+
+
+def ask(url: str, prompt: bytes, together: Barrier) -> tuple[float, int]:
+    """Seconds to the first byte, and how many bytes came."""
+    with httpx.Client(timeout=None, trust_env=False) as client:
+        together.wait()
+        started, first, size = time.monotonic(), 0.0, 0
+        files = {"prompt_wav": ("prompt.wav", prompt)}
+        with client.stream("POST", f"{url}/synthesize", data={"text": TEXT}, files=files) as answer:
+            answer.raise_for_status()
+            for piece in answer.iter_raw():
+                first = first or time.monotonic() - started
+                size += len(piece)
+    return first, size
+
+
+def prompt_wav() -> bytes:
+    """Make a voice: a buzz with a melody."""
+    times = np.arange(round(PROMPT_S * PROMPT_RATE)) / PROMPT_RATE
+    phase = 2 * np.pi * np.cumsum(180 + 60 * np.sin(2 * np.pi * 0.7 * times)) / PROMPT_RATE
+    buzz = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 8))
+    file = io.BytesIO()
+    soundfile.write(file, 0.2 * buzz * (1.2 + np.sin(2 * np.pi * 4 * times)) / 2, PROMPT_RATE, format="WAV")
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def servers(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """Both servers, up: their addresses."""
+    ports = [free_port(), free_port()]
+    commands = {"cosyserve": our_command(folder, ports[0], args), "library": library_command(ports[1], args)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "workers")])}
+    with contextlib.ExitStack() as running:
+        for name, command in commands.items():
+            log = running.enter_context((folder / f"{name}.log").open("wb"))
+            running.callback(end, subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(commands, ports, strict=True)}
+        for name, url in urls.items():
+            wait_until_up(url, folder / f"{name}.log")
+        yield urls
+
+
+def our_command(folder: Path, port: int, args: argparse.Namespace) -> list[str]:
+    """`cosyserve serve` with the engine `cosyvoice`."""
+    model = {
+        "engine": "cosyvoice",
+        "dir": str(args.model_dir.absolute()),
+        "source_dir": str(args.source_dir.absolute()),
+        "tensorrt": args.tensorrt,
+        "streams": args.streams,
+    }
+    limits = dict.fromkeys(("wait_timeout_s", "first_chunk_timeout_s", "next_chunk_timeout_s"), 3600)
+    sections = {
+        "server": {"port": port},
+        "limits": {"max_concurrency": max(args.clients), **limits},
+        "workers": {"stall_timeout_s": 3600},
+        "model": model,
+        "defaults": {"prompt_wav": ""},
+    }
+    lines = [
+        line
+        for section, table in sections.items()
+        for line in (f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()))
+    ]
+    (folder / "config.toml").write_text("\n".join(lines), encoding="utf-8")
+    return [sys.executable, "-m", "cosyserve", "serve", "--config", str(folder / "config.toml")]
+
+
+def library_command(port: int, args: argparse.Namespace) -> list[str]:
+    """This file again, as the other server."""
+    flags = ["--model-dir", str(args.model_dir), "--source-dir", str(args.source_dir), "--tensorrt", args.tensorrt]
+    return [sys.executable, __file__, *flags, "--serve-library", str(port)]
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+def wait_until_up(url: str, log: Path) -> None:
+    """Poll /health."""
+    give_up_at = time.monotonic() + STARTING_S
+    while time.monotonic() < give_up_at:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", trust_env=False, timeout=STARTING_S).status_code == 200:
+                return
+        time.sleep(0.2)
+    sys.exit(f"{url} does not come up:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server, by force where it does not go."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+# The library's own kind of server
+
+
+def serve_library(args: argparse.Namespace) -> None:
+    """Hand the library's generator to a StreamingResponse."""
+    import asyncio
+    import inspect
+
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+
+    sys.path[:0] = [str(args.source_dir), str(args.source_dir / "third_party" / "Matcha-TTS")]
+    import torch
+    from cosyvoice.cli import cosyvoice as library
+
+    load = getattr(library, "AutoModel", library.CosyVoice2)
+    cosyvoice = load(model_dir=str(args.model_dir), load_trt=args.tensorrt == "auto" and torch.cuda.is_available())
+    as_path = "prompt_wav" in inspect.signature(cosyvoice.inference_cross_lingual).parameters
+
+    def heard(upload: bytes) -> Any:
+        if as_path:
+            return io.BytesIO(upload)
+        samples, _ = soundfile.read(io.BytesIO(upload), dtype="float32")
+        return torch.from_numpy(samples)[None]
+
+    def speak(text: str, upload: bytes) -> Iterator[bytes]:
+        for chunk in cosyvoice.inference_cross_lingual(text, heard(upload), stream=True):
+            yield (chunk["tts_speech"].numpy() * 2**15).astype(np.int16).tobytes()
+
+    async def synthesize(request: Request) -> Response:
+        async with request.form() as form:
+            upload = form["prompt_wav"]
+            assert not isinstance(upload, str)
+            return StreamingResponse(speak(str(form["text"]), await upload.read()), media_type="audio/pcm")
+
+    def health(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    routes = [Route("/synthesize", synthesize, methods=["POST"]), Route("/health", health)]
+    config = Config()
+    config.bind = [f"127.0.0.1:{args.serve_library}"]
+    asyncio.run(serve(Starlette(routes=routes), config))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

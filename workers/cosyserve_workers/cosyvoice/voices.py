@@ -1,0 +1,111 @@
+"""What the model needs to know of a prompt, computed once for each voice."""
+
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from torch import Tensor
+from torchaudio.transforms import Resample
+
+from cosyserve.protocol import FailureCode, Prompt
+from cosyserve_workers.engine import RequestError
+
+VOICES = 100
+"""How many are kept: at most 50 MB, were all of them 30 s long."""
+LONGEST_PROMPT_S = 30.0
+TOKENIZER_RATE = 16_000
+"""Hz that the speech tokenizer and the speaker encoder hear."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """A prompt's features, on the model's device; shared by requests, so nobody may write to them.
+
+    tokens: [1, P] int32 speech tokens, 25 a second. mel: [1, 2P, 80] log-mel. embedding: [1, 192] of the speaker.
+    """
+
+    tokens: Tensor
+    mel: Tensor
+    embedding: Tensor
+
+
+class Voices:
+    """The voices used last, by the hash of their audio.
+
+    The prompt's text is no part of a voice: it only becomes tokens of the language model, and those are made for each
+    request. (The library stores both under one name, and then ignores the text that a call brings.)
+    """
+
+    def __init__(self, extract: Callable[[Prompt], Voice], capacity: int = VOICES) -> None:
+        self._extract = extract
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, Future[Voice]] = OrderedDict()
+
+    def voice(self, prompt: Prompt) -> Voice:
+        """Look it up or compute it. Requests that bring the same new voice at once wait for one computation."""
+        with self._lock:
+            found = self._known.get(prompt.digest)
+            if found is None:
+                mine = self._known[prompt.digest] = Future[Voice]()
+            else:
+                self._known.move_to_end(prompt.digest)
+        if found is not None:
+            return found.result()
+        try:
+            voice = self._extract(prompt)
+        except BaseException as error:
+            with self._lock:
+                # The next request tries again.
+                self._known.pop(prompt.digest, None)
+            mine.set_exception(error)
+            raise
+        mine.set_result(voice)
+        with self._lock:
+            while len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        return voice
+
+
+def extract(frontend: Any, sample_rate: int, prompt: Prompt, *, as_path: bool) -> Voice:
+    """Compute a voice with the library's front end.
+
+    as_path: whether this generation of the library takes the path of a sound file, or [1, n] samples at 16 kHz.
+    """
+    if prompt.duration_s > LONGEST_PROMPT_S:
+        raise RequestError(
+            FailureCode.INVALID_PROMPT, f"the prompt is {prompt.duration_s:.1f} s long; 30 s is the longest"
+        )
+    if as_path:
+        with tempfile.TemporaryDirectory(prefix="cosyserve-") as folder:
+            path = Path(folder) / "prompt.wav"
+            soundfile.write(path, prompt.samples, prompt.sample_rate, subtype="FLOAT")
+            features = frontend.frontend_zero_shot("", "", str(path), sample_rate, "")
+    else:
+        samples = torch.from_numpy(prompt.samples.copy())[None]
+        heard = Resample(prompt.sample_rate, TOKENIZER_RATE)(samples)
+        features = frontend.frontend_zero_shot("", "", heard, sample_rate, "")
+    if torch.cuda.is_available():
+        # The language model and the rest run on streams of their own.
+        torch.cuda.current_stream().synchronize()
+    return Voice(features["flow_prompt_speech_token"], features["prompt_speech_feat"], features["flow_embedding"])
+
+
+def load_wav(path: str, target_sr: int, min_sr: int = TOKENIZER_RATE) -> Tensor:
+    """Stand in for the library's function of this name: [1, n] at `target_sr` Hz.
+
+    The library's goes through `torchaudio.load`, which since torchaudio 2.9 needs torchcodec and FFmpeg.
+    """
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    if rate < min_sr:
+        raise ValueError(f"{rate} Hz is too low a rate for a prompt")
+    mono = torch.from_numpy(samples.mean(axis=1))[None]
+    resampled: Tensor = Resample(rate, target_sr)(mono)
+    return resampled
