@@ -1,0 +1,420 @@
+"""The native flow against one pass of the library with `streaming=True`, on the same random weights."""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from torch import Tensor
+
+from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream
+
+TOLERANCE = 1e-4
+CPU = torch.device("cpu")
+
+
+class Library(Protocol):
+    def inference(self, **arguments: Tensor | bool) -> tuple[Tensor, None]: ...
+
+
+class Case(NamedTuple):
+    """A voice and what it says."""
+
+    prompt: Tensor
+    mel: Tensor
+    speaker: Tensor
+    tokens: Tensor
+
+
+class Pair(NamedTuple):
+    """Our flow and the library's, of the same checkpoint."""
+
+    flow: Flow
+    library: Library
+
+    def one_pass(self, case: Case) -> Tensor:
+        """The whole utterance at once, [80, frames]."""
+
+        def length(tensor: Tensor) -> Tensor:
+            return torch.tensor([len(tensor)])
+
+        mel, _ = self.library.inference(
+            token=case.tokens[None],
+            token_len=length(case.tokens),
+            prompt_token=case.prompt[None],
+            prompt_token_len=length(case.prompt),
+            prompt_feat=case.mel[None],
+            prompt_feat_len=length(case.mel),
+            embedding=case.speaker[None],
+            streaming=True,
+            finalize=True,
+        )
+        return mel[0]
+
+    def open(self, case: Case) -> FlowStream:
+        return self.flow.open(self.flow.voice_state(case.prompt, case.mel, case.speaker))
+
+
+def make_pair(folder: Path) -> Pair:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from hyperpyyaml import load_hyperpyyaml  # type: ignore[import-untyped]
+
+        yaml = (folder / "cosyvoice2.yaml").read_text("utf-8")
+        scalars, flow = yaml[: yaml.index("llm: ")], yaml[yaml.index("flow: ") : yaml.index("hift: ")]
+        library = load_hyperpyyaml(scalars + flow)["flow"].eval()
+    library.load_state_dict(torch.load(folder / "flow.pt", weights_only=True))
+    return Pair(Flow.load(folder, CPU, torch.float32), library)
+
+
+@pytest.fixture(scope="module")
+def pair(small_checkpoint: Path, library_path: Path) -> Pair:
+    return make_pair(small_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def full_pair(full_checkpoint: Path, library_path: Path) -> Pair:
+    return make_pair(full_checkpoint)
+
+
+def make_case(prompt: int, tokens: int, seed: int = 0) -> Case:
+    generator = torch.Generator().manual_seed(1000 * seed + prompt)
+    return Case(
+        prompt=torch.randint(0, 6561, (prompt,), generator=generator),
+        mel=torch.randn((2 * prompt, 80), generator=generator) - 5,
+        speaker=torch.randn(192, generator=generator),
+        tokens=torch.randint(0, 6561, (tokens,), generator=generator),
+    )
+
+
+def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
+    """Give the stream its tokens in parts that end at `cuts` and at the last token."""
+    ends = [0, *cuts, len(tokens)]
+    parts = [
+        flow.advance([FlowStep(stream, tokens[start:end], final=index == len(cuts))])[0]
+        for index, (start, end) in enumerate(pairwise(ends))
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def assert_same(mel: Tensor, expected: Tensor) -> None:
+    assert mel.shape == expected.shape
+    difference = ((mel - expected).abs().max() / expected.abs().max()).item()
+    assert difference <= TOLERANCE, f"relative difference {difference:.1e}"
+
+
+# Chunks
+
+
+@pytest.mark.parametrize("prompt", [0, 10, 26, *range(60, 85), 128])
+def test_tokens_one_by_one_give_the_mel_of_one_pass(pair: Pair, prompt: int) -> None:
+    case = make_case(prompt, 59)
+    mel = speak(pair.flow, pair.open(case), case.tokens, range(1, 59))
+    assert_same(mel, pair.one_pass(case))
+
+
+@pytest.mark.parametrize("prompt", [0, 3, 50, 61, 77, 99])
+def test_growing_chunks_give_the_mel_of_one_pass(pair: Pair, prompt: int) -> None:
+    case = make_case(prompt, 190)
+    mel = speak(pair.flow, pair.open(case), case.tokens, [28, 78, 178])
+    assert_same(mel, pair.one_pass(case))
+
+
+@pytest.mark.parametrize("tail", range(25))
+def test_a_tail_of_any_length_is_solved_like_the_rest(pair: Pair, tail: int) -> None:
+    case = make_case(40, 35 + tail)
+    mel = speak(pair.flow, pair.open(case), case.tokens, [20])
+    assert_same(mel, pair.one_pass(case))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_a_few_tokens_in_all(pair: Pair, count: int) -> None:
+    case = make_case(30, count)
+    assert_same(speak(pair.flow, pair.open(case), case.tokens, []), pair.one_pass(case))
+
+
+def test_the_last_call_may_bring_no_token(pair: Pair) -> None:
+    case = make_case(60, 40)
+    assert_same(speak(pair.flow, pair.open(case), case.tokens, [40]), pair.one_pass(case))
+
+
+def test_a_stream_may_end_without_a_token(pair: Pair) -> None:
+    case = make_case(60, 0)
+    stream = pair.open(case)
+    assert pair.flow.advance([FlowStep(stream, case.tokens, final=True)])[0].shape == (80, 0)
+    assert stream.finished
+
+
+@pytest.mark.parametrize("frames", [100, 131, 170])
+def test_a_prompt_s_mel_may_be_shorter_or_longer_than_its_tokens(pair: Pair, frames: int) -> None:
+    case = make_case(65, 60)
+    case = case._replace(mel=torch.randn((frames, 80), generator=torch.Generator().manual_seed(1)) - 5)
+    assert_same(speak(pair.flow, pair.open(case), case.tokens, range(5, 60, 5)), pair.one_pass(case))
+
+
+# When frames come
+
+
+@pytest.mark.parametrize("prompt", [0, 20, 27, 60, 73, 74, 75, 76, 78])
+def test_tokens_needed_are_enough_and_one_fewer_is_not(pair: Pair, prompt: int) -> None:
+    case = make_case(prompt, 90)
+    stream = pair.open(case)
+    first = -prompt % 25 or 25
+    assert stream.tokens_needed() == first + 3
+    given = 0
+    for frames in (2 * first, 50, 50):
+        needed = stream.tokens_needed()
+        tokens = case.tokens[given : given + needed]
+        assert pair.flow.advance([FlowStep(stream, tokens[:-1])])[0].shape == (80, 0)
+        assert (stream.tokens_needed(), stream.frames_ready) == (1, 0)
+        assert pair.flow.advance([FlowStep(stream, tokens[-1:])])[0].shape == (80, frames)
+        given += needed
+
+
+def test_a_short_first_chunk_can_wait_for_the_next(pair: Pair) -> None:
+    stream = pair.open(make_case(70, 0))
+    assert stream.tokens_needed() == 5 + 3
+    assert stream.tokens_needed(at_least=5) == 5 + 3
+    assert stream.tokens_needed(at_least=10) == 30 + 3
+
+
+def test_frames_ready_are_the_frames_given_out(pair: Pair) -> None:
+    case = make_case(70, 40)
+    stream = pair.open(case)
+    stream.tokens = torch.cat([stream.tokens, case.tokens])
+    ready = stream.frames_ready
+    assert ready == 60
+    assert pair.flow.advance([FlowStep(stream, case.tokens[:0])])[0].shape == (80, ready)
+
+
+# One voice, many streams
+
+
+def test_a_voice_s_state_is_shared_and_stays_as_it_was(pair: Pair) -> None:
+    case = make_case(84, 70)
+    other = case._replace(tokens=make_case(84, 70, seed=1).tokens)
+    voice = pair.flow.voice_state(case.prompt, case.mel, case.speaker)
+    before = [[tensor.clone() for tensor in block] for block in voice.carry.blocks]
+    streams = pair.flow.open(voice), pair.flow.open(voice)
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for end in range(10, 71, 10):
+        for mels, stream, tokens in zip(parts, streams, (case.tokens, other.tokens), strict=True):
+            mels.extend(pair.flow.advance([FlowStep(stream, tokens[end - 10 : end], final=end == 70)]))
+    assert_same(torch.cat(parts[0], dim=1), pair.one_pass(case))
+    assert_same(torch.cat(parts[1], dim=1), pair.one_pass(other))
+    for block, then in zip(voice.carry.blocks, before, strict=True):
+        assert all(torch.equal(now, was) for now, was in zip(block, then, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chunks"), [(0, 0), (27, 0), (28, 1), (52, 1), (53, 2), (100, 3), (102, 3), (103, 4)]
+)
+def test_a_voice_is_solved_as_far_as_no_text_reaches(pair: Pair, prompt: int, chunks: int) -> None:
+    case = make_case(prompt, 0)
+    assert len(pair.flow.voice_state(case.prompt, case.mel, case.speaker).carry.blocks) == chunks
+
+
+def test_streams_that_join_and_leave_give_what_each_gives_alone(pair: Pair) -> None:
+    chance = torch.Generator().manual_seed(7)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (1,), generator=chance))
+
+    cases = [make_case(draw(0, 110), draw(1, 150), seed=index) for index in range(10)]
+    joins = [draw(0, 12) for _ in cases]
+    streams = [pair.open(case) for case in cases]
+    given = [0] * len(cases)
+    mels: list[list[Tensor]] = [[] for _ in cases]
+    for tick in range(100):
+        steps, who = [], []
+        for index, (case, stream) in enumerate(zip(cases, streams, strict=True)):
+            if joins[index] > tick or stream.finished:
+                continue
+            start, given[index] = given[index], min(given[index] + draw(0, 40), len(case.tokens))
+            final = given[index] == len(case.tokens)
+            steps.append(FlowStep(stream, case.tokens[start : given[index]], final, keep=draw(0, 4) > 0))
+            who.append(index)
+        for index, mel in zip(who, pair.flow.advance(steps), strict=True):
+            mels[index].append(mel)
+    assert all(stream.finished for stream in streams)
+    for case, parts in zip(cases, mels, strict=True):
+        assert_same(torch.cat(parts, dim=1), pair.one_pass(case))
+        alone = speak(pair.flow, pair.open(case), case.tokens, range(25, len(case.tokens), 25))
+        assert_same(torch.cat(parts, dim=1), alone)
+
+
+def test_the_same_calls_give_the_same_bits(pair: Pair) -> None:
+    case = make_case(66, 80)
+    first, second = (speak(pair.flow, pair.open(case), case.tokens, [30, 60]) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_no_random_state_is_touched(pair: Pair) -> None:
+    state = torch.get_rng_state()
+    speak(pair.flow, pair.open(make_case(30, 30)), make_case(30, 30).tokens, [])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# Memory
+
+
+@pytest.mark.parametrize("prompt", [0, 60, 84])
+def test_dropped_state_is_computed_again(pair: Pair, prompt: int) -> None:
+    case = make_case(prompt, 140)
+    stream = pair.open(case)
+    parts = []
+    for end in range(20, 141, 20):
+        if end in {60, 80, 120}:
+            stream.drop_state()
+            assert stream.state_bytes == 0
+        parts += pair.flow.advance([FlowStep(stream, case.tokens[end - 20 : end], final=end == 140)])
+    assert_same(torch.cat(parts, dim=1), pair.one_pass(case))
+
+
+def test_a_stream_that_keeps_nothing_takes_no_memory(pair: Pair) -> None:
+    case = make_case(84, 140)
+    stream = pair.open(case)
+    parts = []
+    for end in range(20, 141, 20):
+        parts += pair.flow.advance([FlowStep(stream, case.tokens[end - 20 : end], final=end == 140, keep=False)])
+        assert stream.state_bytes == 0
+    assert_same(torch.cat(parts, dim=1), pair.one_pass(case))
+
+
+def test_dropped_state_is_not_computed_again_before_it_is_needed(pair: Pair) -> None:
+    case = make_case(60, 60)
+    stream = pair.open(case)
+    pair.flow.advance([FlowStep(stream, case.tokens[:53])])
+    stream.drop_state()
+    assert pair.flow.advance([FlowStep(stream, case.tokens[53:54])])[0].shape == (80, 0)
+    assert stream.state_bytes == 0
+
+
+def test_state_bytes_are_the_tensors_bytes(pair: Pair) -> None:
+    case = make_case(84, 60)
+    stream = pair.open(case)
+    assert stream.state_bytes == 0
+    pair.flow.advance([FlowStep(stream, case.tokens[:45])])
+    carry = stream.carry
+    own = carry.blocks[len(stream.voice.carry.blocks) :]
+    tensors = [*carry.encoder, carry.condition, carry.mel, carry.convolutions, *(t for block in own for t in block)]
+    assert len(own) == 2
+    assert stream.state_bytes == sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+
+
+def test_blocks_given_back_are_used_again(pair: Pair) -> None:
+    case = make_case(84, 60)
+    stream = pair.open(case)
+    pair.flow.advance([FlowStep(stream, case.tokens[:45])])
+    held = {block.estimator.data_ptr() for block in stream.carry.blocks[3:]}
+    stream.drop_state()
+    other = pair.flow.open(stream.voice)
+    pair.flow.advance([FlowStep(other, case.tokens[:45])])
+    assert {block.estimator.data_ptr() for block in other.carry.blocks[3:]} == held
+
+
+# Misuse and bad files
+
+
+def test_a_finished_stream_takes_nothing_more(pair: Pair) -> None:
+    case = make_case(30, 10)
+    stream = pair.open(case)
+    step = FlowStep(stream, case.tokens, final=True)
+    pair.flow.advance([step])
+    with pytest.raises(ValueError, match="final"):
+        pair.flow.advance([step])
+
+
+def test_a_stream_is_advanced_once_in_a_call(pair: Pair) -> None:
+    case = make_case(30, 10)
+    stream = pair.open(case)
+    with pytest.raises(ValueError, match="once"):
+        pair.flow.advance([FlowStep(stream, case.tokens), FlowStep(stream, case.tokens)])
+    assert len(stream.tokens) == 30
+
+
+def load_error(folder: Path) -> str:
+    with pytest.raises(LoadError) as caught:
+        Flow.load(folder, CPU, torch.float32)
+    message = str(caught.value)
+    assert "flow.pt" in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "missing" in load_error(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 100_000])
+def test_a_truncated_file_is_named(small_checkpoint: Path, tmp_path: Path, kept: int) -> None:
+    (tmp_path / "flow.pt").write_bytes((small_checkpoint / "flow.pt").read_bytes()[:kept])
+    assert "truncated" in load_error(tmp_path)
+
+
+def test_another_network_s_weights_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "flow.pt")
+    assert "lacks input_embedding.weight" in load_error(tmp_path)
+    torch.save([1, 2, 3], tmp_path / "flow.pt")
+    assert "state dict" in load_error(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("encoder_proj.bias", None, "lacks encoder_proj.bias"),
+        ("encoder_proj.bias", (40,), "has shape [40] where [80] is expected"),
+        ("decoder.estimator.mid_blocks.0.0.res_conv.bias", None, "lacks"),
+        ("input_embedding.weight", (5,), "dimensions"),
+        ("encoder.encoders.0.feed_forward_macaron.w_1.bias", (4,), "tensors that we do not know"),
+    ],
+)
+def test_a_wrong_tensor_is_named(
+    small_checkpoint: Path, tmp_path: Path, name: str, change: tuple[int, ...] | None, complaint: str
+) -> None:
+    weights = torch.load(small_checkpoint / "flow.pt", weights_only=True)
+    if change is None:
+        del weights[name]
+    else:
+        weights[name] = torch.zeros(change)
+    torch.save(weights, tmp_path / "flow.pt")
+    shutil.copy(small_checkpoint / "cosyvoice2.yaml", tmp_path)
+    message = load_error(tmp_path)
+    assert complaint in message
+    assert name in message
+
+
+def test_a_head_width_that_cannot_be_is_named(small_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copy(small_checkpoint / "flow.pt", tmp_path)
+    (tmp_path / "cosyvoice2.yaml").write_text("  attention_head_dim: 7\n", "utf-8")
+    assert "attention_head_dim 7" in load_error(tmp_path)
+
+
+# Full size
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("prompt", [20, 75, 101])
+def test_the_full_size_gives_the_mel_of_one_pass(full_pair: Pair, prompt: int) -> None:
+    case = make_case(prompt, 68)
+    mel = speak(full_pair.flow, full_pair.open(case), case.tokens, [8, 33])
+    assert_same(mel, full_pair.one_pass(case))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_the_full_size_in_a_batch(full_pair: Pair) -> None:
+    cases = [make_case(84, 45), make_case(50, 70), make_case(0, 31)]
+    streams = [full_pair.open(case) for case in cases]
+    first = full_pair.flow.advance([FlowStep(s, c.tokens[:30]) for s, c in zip(streams, cases, strict=True)])
+    rest = full_pair.flow.advance([FlowStep(s, c.tokens[30:], final=True) for s, c in zip(streams, cases, strict=True)])
+    for case, *mels in zip(cases, first, rest, strict=True):
+        assert_same(torch.cat(mels, dim=1), full_pair.one_pass(case))

@@ -1,0 +1,240 @@
+"""The encoder: speech tokens to the mean mel that the estimator starts from.
+
+After `UpsampleConformerEncoder` of CosyVoice2: a look-ahead of three tokens, conformer layers at 25 Hz, doubling, more
+layers at 50 Hz. Attention has relative positions (Transformer-XL, arXiv 1901.02860) and sees its own chunk and all
+before it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cosyserve_workers.native.flow.layout import LEFT, Layout
+from cosyserve_workers.native.flow.memory import EncoderLeft, KeysValues
+from cosyserve_workers.native.flow.sizes import (
+    CHUNK_FRAMES,
+    CHUNK_TOKENS,
+    FRAMES_PER_TOKEN,
+    LOOKAHEAD_TOKENS,
+    MEL_BINS,
+    FlowSizes,
+)
+from cosyserve_workers.native.flow.weights import Linear, Norm, Weights, column_major
+
+_EMBEDDING_NORM_EPS = 1e-5
+_LAYER_NORM_EPS = 1e-12
+_UPSAMPLING_TAPS = 5
+_FIRST_POSITIONS = 1024
+"""Tokens for which relative positions are made at first; more are made when a sequence needs them."""
+
+
+class RelativeAttention:
+    """Self-attention whose scores add, to query times key, a term for the distance between the two."""
+
+    def __init__(self, weights: Weights, sizes: FlowSizes, chunk: int) -> None:
+        width, heads, head_width = sizes.width, sizes.encoder_heads, sizes.encoder_head_width
+        parts = [weights.linear(name, width, width) for name in ("linear_q", "linear_k", "linear_v")]
+        weight, bias = (torch.cat(same) for same in zip(*parts, strict=True))
+        self._qkv = Linear(column_major(weight), bias)
+        self._out = weights.linear("linear_out", width, width)
+        self._position = weights.take("linear_pos.weight", width, width)
+        self._content_bias = weights.take("pos_bias_u", heads, head_width)[:, None]
+        self._distance_bias = weights.take("pos_bias_v", heads, head_width)[:, None]
+        self._heads = heads
+        self._scale = head_width**-0.5
+        self._chunk = chunk
+        self._distances = self._position.new_empty(heads, head_width, 0)
+
+    def prepare(self, positions: Tensor) -> None:
+        """Project the positions made by `_positions`, [distances, width]."""
+        projected = functional.linear(positions, self._position).view(len(positions), self._heads, -1)
+        self._distances = projected.permute(1, 2, 0).contiguous()
+
+    def __call__(self, x: Tensor, layout: Layout, layer: int, memories: Sequence[KeysValues]) -> Tensor:
+        """[total, width] to the same, each sequence over what it remembers and itself."""
+        qkv = functional.linear(x, *self._qkv).view(layout.total, 3, self._heads, -1).permute(1, 2, 0, 3)
+        heard = []
+        for place, memory in zip(layout.places, memories, strict=True):
+            keys, values = memory.extend(layer, qkv[1:, :, place]).unbind(0)
+            heard += self._attend(qkv[0, :, place], keys, values)
+        return functional.linear(torch.cat(heard), *self._out)
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
+        """Chunk by chunk [n, width], the queries being the last of the keys. All are [heads, frames, head width]."""
+        heads, frames, _ = queries.shape
+        before = keys.shape[1] - frames
+        zero_distance = self._distances.shape[2] - self._chunk
+        results = []
+        for start in range(0, frames, self._chunk):
+            query = queries[:, start : start + self._chunk]
+            count = query.shape[1]
+            seen = before + start + count
+            span = seen + count - 1
+            first = zero_distance - (seen - 1)
+            by_distance = torch.bmm(query + self._distance_bias, self._distances[:, :, first : first + span])
+            # Row i of `by_distance` counts from the distance of the last query to the first key: key j of query i lies
+            # `count - 1 - i` further on. Read with a row one shorter, the table is the matrix of scores.
+            shifted = by_distance.as_strided((heads, count, seen), (count * span, span - 1, 1), count - 1)
+            scores = torch.baddbmm(
+                shifted,
+                query + self._content_bias,
+                keys[:, :seen].transpose(1, 2),
+                beta=self._scale,
+                alpha=self._scale,
+            )
+            heard = torch.bmm(torch.softmax(scores, dim=-1), values[:, :seen])
+            results.append(heard.transpose(0, 1).reshape(count, -1))
+        return results
+
+
+class _Layer(NamedTuple):
+    attention_norm: Norm
+    attention: RelativeAttention
+    hidden_norm: Norm
+    widen: Linear
+    narrow: Linear
+
+    @classmethod
+    def take(cls, weights: Weights, sizes: FlowSizes, chunk: int) -> "_Layer":
+        return cls(
+            attention_norm=weights.norm("norm_mha", sizes.width),
+            attention=RelativeAttention(weights.under("self_attn"), sizes, chunk),
+            hidden_norm=weights.norm("norm_ff", sizes.width),
+            widen=weights.linear("feed_forward.w_1", sizes.encoder_hidden, sizes.width),
+            narrow=weights.linear("feed_forward.w_2", sizes.width, sizes.encoder_hidden),
+        )
+
+
+class Encoder:
+    """The encoder's weights and one pass over a batch of sequences."""
+
+    def __init__(self, weights: Weights, sizes: FlowSizes) -> None:
+        encoder = weights.under("encoder")
+        self._width = sizes.width
+        self.absent = sizes.vocabulary
+        """The id that stands for a look-ahead past the end: the library pads with zeros there."""
+        self._embedded = self._embed_all(weights, encoder, sizes)
+        lookahead = encoder.under("pre_lookahead_layer")
+        self._lookahead = lookahead.convolution("conv1", sizes.width, sizes.width, LOOKAHEAD_TOKENS + 1)
+        self._after_lookahead = lookahead.convolution("conv2", sizes.width, sizes.width, LEFT + 1)
+        self._layers = [
+            _Layer.take(encoder.under(f"encoders.{index}"), sizes, CHUNK_TOKENS)
+            for index in range(sizes.encoder_layers)
+        ]
+        self._upsampling = _doubling(encoder, sizes.width)
+        self._upsampled_in = encoder.linear("up_embed.out.0", sizes.width, sizes.width)
+        self._upsampled_norm = encoder.norm("up_embed.out.1", sizes.width)
+        self._upsampled_layers = [
+            _Layer.take(encoder.under(f"up_encoders.{index}"), sizes, CHUNK_FRAMES)
+            for index in range(sizes.upsampled_layers)
+        ]
+        self._last_norm = encoder.norm("after_norm", sizes.width)
+        self._to_mel = weights.linear("encoder_proj", MEL_BINS, sizes.width)
+        self._reach = 0
+        self.reserve(_FIRST_POSITIONS)
+
+    def reserve(self, tokens: int) -> None:
+        """Make relative positions for sequences of that many tokens, if there are not enough."""
+        if tokens <= self._reach:
+            return
+        self._reach = max(tokens, 2 * self._reach)
+        for layers, chunk, rate in (
+            (self._layers, CHUNK_TOKENS, 1),
+            (self._upsampled_layers, CHUNK_FRAMES, FRAMES_PER_TOKEN),
+        ):
+            positions = _positions(self._reach * rate, chunk, self._width).to(self._embedded)
+            for layer in layers:
+                layer.attention.prepare(positions)
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        layouts: tuple[Layout, Layout],
+        left: EncoderLeft,
+        memories: Sequence[tuple[KeysValues, KeysValues]],
+    ) -> tuple[Tensor, EncoderLeft]:
+        """Encode whole chunks, or chunks and a tail, of each sequence.
+
+        Args:
+            tokens: int64 [sum of (length + 3)]: each sequence's tokens and the three after them, `absent` past the end.
+            layouts: of the sequences in tokens and in frames.
+            left: what the convolutions remember, each [sequences, 2, width].
+            memories: keys and values of each sequence, at the tokens' rate and at the frames'.
+
+        Returns:
+            The mean mel [frames, 80] and the new left.
+        """
+        by_token, by_frame = layouts
+        x, lookahead_left = self._look_ahead(functional.embedding(tokens, self._embedded), by_token, left.lookahead)
+        for index, layer in enumerate(self._layers):
+            x = _pass(layer, x, by_token, index, [memory[0] for memory in memories])
+        windows, upsampling_left = by_token.windows(x[None], left.upsampling[None])
+        x = functional.linear(windows[0], *self._upsampling).view(by_frame.total, self._width)
+        x = _scaled_norm(functional.linear(x, *self._upsampled_in), self._upsampled_norm)
+        for index, layer in enumerate(self._upsampled_layers):
+            x = _pass(layer, x, by_frame, index, [memory[1] for memory in memories])
+        x = functional.layer_norm(x, (self._width,), *self._last_norm, _EMBEDDING_NORM_EPS)
+        return functional.linear(x, *self._to_mel), EncoderLeft(lookahead_left, upsampling_left[0])
+
+    def _look_ahead(self, embedded: Tensor, layout: Layout, left: Tensor) -> tuple[Tensor, Tensor]:
+        """The look-ahead layer: [sum of (length + 3), width] to [total, width], and what it remembers."""
+        own, windows = [], []
+        for index, (start, length) in enumerate(zip(layout.starts, layout.lengths, strict=True)):
+            first = start + LOOKAHEAD_TOKENS * index
+            own.append(embedded[first : first + length])
+            span = embedded[first : first + length + LOOKAHEAD_TOKENS]
+            windows.append(span.unfold(0, LOOKAHEAD_TOKENS + 1, 1).transpose(1, 2).flatten(1))
+        ahead = functional.leaky_relu(functional.linear(torch.cat(windows), *self._lookahead))
+        behind, left = layout.windows(ahead[None], left[None])
+        return torch.cat(own) + functional.linear(behind[0], *self._after_lookahead), left[0]
+
+    @staticmethod
+    def _embed_all(weights: Weights, encoder: Weights, sizes: FlowSizes) -> Tensor:
+        """The embedding layers' output for each token, and zeros for `absent`: [vocabulary + 1, width].
+
+        They look at one token at a time, so a table of their results takes their place.
+        """
+        rows = weights.take("input_embedding.weight", sizes.vocabulary, sizes.width)
+        rows = functional.linear(rows, *encoder.linear("embed.out.0", sizes.width, sizes.width))
+        rows = _scaled_norm(rows, encoder.norm("embed.out.1", sizes.width))
+        return torch.cat([rows, rows.new_zeros(1, sizes.width)])
+
+
+def _pass(layer: _Layer, x: Tensor, layout: Layout, index: int, memories: Sequence[KeysValues]) -> Tensor:
+    """One conformer layer, of attention and feed-forward only: [total, width]."""
+    width = (x.shape[1],)
+    normed = functional.layer_norm(x, width, *layer.attention_norm, _LAYER_NORM_EPS)
+    x = x + layer.attention(normed, layout, index, memories)
+    normed = functional.layer_norm(x, width, *layer.hidden_norm, _LAYER_NORM_EPS)
+    return x + functional.linear(functional.silu(functional.linear(normed, *layer.widen)), *layer.narrow)
+
+
+def _scaled_norm(x: Tensor, norm: Norm) -> Tensor:
+    """The end of both embedding layers: [n, width]."""
+    width = x.shape[1]
+    return functional.layer_norm(x, (width,), *norm, _EMBEDDING_NORM_EPS) * math.sqrt(width)
+
+
+def _doubling(encoder: Weights, width: int) -> Linear:
+    """The up-sampling as one linear layer from three tokens to two frames: [2 * width, 3 * width].
+
+    The library repeats each token and convolves five frames wide, with four before: two of those five frames are always
+    of one token, so their taps add up.
+    """
+    taps = encoder.take("up_layer.conv.weight", width, width, _UPSAMPLING_TAPS).unbind(2)
+    bias = encoder.take("up_layer.conv.bias", width)
+    even = torch.cat([taps[0] + taps[1], taps[2] + taps[3], taps[4]], dim=1)
+    odd = torch.cat([taps[0], taps[1] + taps[2], taps[3] + taps[4]], dim=1)
+    return Linear(column_major(torch.cat([even, odd])), torch.cat([bias, bias]))
+
+
+def _positions(reach: int, chunk: int, width: int) -> Tensor:
+    """Sines and cosines of the distances from `reach - 1` down to `1 - chunk`, as ESPnet makes them: [.., width]."""
+    distances = torch.arange(reach - 1, -chunk, -1, dtype=torch.float32)[:, None]
+    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * -(math.log(10000.0) / width))
+    angles = distances * rates
+    return torch.stack([torch.sin(angles), torch.cos(angles)], dim=2).flatten(1)

@@ -1,0 +1,285 @@
+"""The estimator: the velocity of the flow at one Euler step, for both guidance rows of many sequences.
+
+After `CausalConditionalDecoder` of CosyVoice2: one level down, the middle ones, one up, each a residual block of causal
+convolutions and some transformer blocks. Nothing is sampled down, and attention has no positions.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cosyserve_workers.native.flow.layout import LEFT, Layout
+from cosyserve_workers.native.flow.memory import KeysValues
+from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, GUIDANCE_ROWS, MEL_BINS, FlowSizes
+from cosyserve_workers.native.flow.weights import Linear, Norm, Weights, column_major
+
+_KERNEL = LEFT + 1
+_QKV = ("to_q", "to_k", "to_v")
+
+
+class _Convolved(NamedTuple):
+    """Causal convolution, layer norm, Mish."""
+
+    convolution: Linear
+    norm: Norm
+
+
+class _Residual(NamedTuple):
+    """A residual block: two convolutions, and a linear layer past them."""
+
+    first: _Convolved
+    second: _Convolved
+    skip: Linear
+
+
+class _Transformer(NamedTuple):
+    attention_norm: Norm
+    qkv: Tensor
+    out: Linear
+    hidden_norm: Norm
+    widen: Linear
+    narrow: Linear
+
+
+class _Input(NamedTuple):
+    """The first level's convolution and skip, split by what they hear.
+
+    The noisy mel is the same in both guidance rows; what the guided row hears besides is the same at each step, and the
+    other row hears nothing else.
+    """
+
+    mel: Tensor
+    condition: Tensor
+    bias: Tensor
+    norm: Norm
+    skip_mel: Tensor
+    skip_condition: Tensor
+    skip_bias: Tensor
+
+
+class Heard(NamedTuple):
+    """What the input layers make of the conditions, both rows: [2, frames, channels] each."""
+
+    convolved: Tensor
+    skipped: Tensor
+
+
+class Batch(NamedTuple):
+    """What stays the same from step to step."""
+
+    layout: Layout
+    """Of the sequences in frames."""
+    heard: Heard
+    memories: Sequence[KeysValues]
+    """Of each sequence; a layer's index counts the layers of all steps before."""
+
+
+class Left(NamedTuple):
+    """What the causal convolutions remember at one step."""
+
+    mel: Tensor
+    """[sequences, 2, 80]: the input's."""
+    others: Tensor
+    """[2, sequences, 2, channels]: all others', in the order of their calls."""
+
+
+class Estimator:
+    """The estimator's weights, with all that depends on neither voice nor text worked out beforehand.
+
+    times: the flow's time at each Euler step.
+    """
+
+    def __init__(self, weights: Weights, sizes: FlowSizes, times: Tensor) -> None:
+        estimator = weights.under("decoder.estimator")
+        self._sizes = sizes
+        width = sizes.channels
+        names = ["down_blocks.0", *(f"mid_blocks.{index}" for index in range(sizes.mid_levels)), "up_blocks.0"]
+        levels = [estimator.under(name) for name in names]
+        self._input = _take_input(levels[0].under("0"), width)
+        self._second = _take_convolved(levels[0].under("0.block2"), width, width)
+        # The level up hears the level down beside the one before it.
+        inputs = [*[width] * sizes.mid_levels, 2 * width]
+        self._residuals = [
+            _take_residual(level.under("0"), width, channels)
+            for level, channels in zip(levels[1:], inputs, strict=True)
+        ]
+        self._transformers = [
+            [_take_transformer(level.under(f"1.{index}"), sizes) for index in range(sizes.blocks_per_level)]
+            for level in levels
+        ]
+        self._down = levels[0].convolution("2", width, width, _KERNEL)
+        self._up = levels[-1].convolution("2", width, width, _KERNEL)
+        self._final = _take_convolved(estimator.under("final_block"), width, width)
+        self._to_mel = estimator.convolution("final_proj", MEL_BINS, width, 1)
+        self._time_shifts = self._shifts(estimator, levels, sizes, times)
+
+    def hear(self, condition: Tensor, left: Tensor, layout: Layout) -> tuple[Heard, Tensor]:
+        """What the conditions do to the input layers, once for all steps.
+
+        Args:
+            condition: [frames, 240], the encoder's mel, the speaker and the prompt's mel.
+            left: [sequences, 2, 240], the two frames before each sequence.
+            layout: of the sequences in frames.
+
+        Returns:
+            It, and the new left.
+        """
+        windows, left = layout.windows(condition[None], left[None])
+        guided = functional.linear(windows[0], self._input.condition, self._input.bias)
+        skipped = functional.linear(condition, self._input.skip_condition, self._input.skip_bias)
+        heard = Heard(
+            torch.stack([guided, self._input.bias.expand_as(guided)]),
+            torch.stack([skipped, self._input.skip_bias.expand_as(skipped)]),
+        )
+        return heard, left[0]
+
+    def velocity(self, step: int, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
+        """The velocity at one Euler step.
+
+        Args:
+            step: which of the steps that `times` named.
+            mel: [frames, 80], where the flow has come to.
+            left: from the same step of the last solve.
+            batch: the sequences.
+
+        Returns:
+            [2, frames, 80], guided row first, and the new left.
+        """
+        lefts = _Lefts(left.others, batch.layout)
+        windows, mel_left = batch.layout.windows(mel[None], left.mel[None])
+        x = _norm_mish(functional.linear(windows[0], self._input.mel) + batch.heard.convolved, self._input.norm)
+        x = lefts.convolve_mish(x.add_(self._time_shifts[step, 0]), self._second)
+        x = x.add_(functional.linear(mel, self._input.skip_mel)).add_(batch.heard.skipped)
+        down = self._transform(step, 0, x, batch)
+        x = lefts.convolve(down, self._down)
+        for level, residual in enumerate(self._residuals, start=1):
+            if level == self._sizes.levels - 1:
+                x = torch.cat([x, down], dim=2)
+            inner = lefts.convolve_mish(x, residual.first).add_(self._time_shifts[step, level])
+            x = lefts.convolve_mish(inner, residual.second).add_(functional.linear(x, *residual.skip))
+            x = self._transform(step, level, x, batch)
+        x = lefts.convolve_mish(lefts.convolve(x, self._up), self._final)
+        return functional.linear(x, *self._to_mel), Left(mel_left[0], lefts.collected())
+
+    def _transform(self, step: int, level: int, x: Tensor, batch: Batch) -> Tensor:
+        """A level's transformer blocks, in place: [2, frames, channels]."""
+        first = (step * self._sizes.levels + level) * self._sizes.blocks_per_level
+        for layer, block in enumerate(self._transformers[level], start=first):
+            normed = functional.layer_norm(x, (x.shape[2],), *block.attention_norm)
+            x.add_(functional.linear(self._attend(functional.linear(normed, block.qkv), layer, batch), *block.out))
+            normed = functional.layer_norm(x, (x.shape[2],), *block.hidden_norm)
+            x.add_(functional.linear(functional.gelu(functional.linear(normed, *block.widen)), *block.narrow))
+        return x
+
+    def _attend(self, qkv: Tensor, layer: int, batch: Batch) -> Tensor:
+        """Self-attention of each sequence over what it remembers and itself: [2, frames, inner channels]."""
+        shape = (GUIDANCE_ROWS, batch.layout.total, 3, self._sizes.heads, self._sizes.head_width)
+        heads = qkv.view(shape).permute(2, 0, 3, 1, 4)
+        results = []
+        for place, memory in zip(batch.layout.places, batch.memories, strict=True):
+            keys, values = memory.extend(layer, heads[1:, :, :, place]).unbind(0)
+            results += _attend_by_chunk(heads[0, :, :, place], keys, values)
+        return results[0] if len(results) == 1 else torch.cat(results, dim=1)
+
+    @staticmethod
+    def _shifts(estimator: Weights, levels: Sequence[Weights], sizes: FlowSizes, times: Tensor) -> Tensor:
+        """What each residual block adds at each step: [steps, levels, channels]."""
+        half = (MEL_BINS + CONDITION_CHANNELS) // 2
+        rates = torch.exp(torch.arange(half).float() * -(math.log(10000.0) / (half - 1)))
+        angles = 1000 * times[:, None] * rates
+        widen = estimator.linear("time_mlp.linear_1", sizes.time_width, 2 * half)
+        narrow = estimator.linear("time_mlp.linear_2", sizes.time_width, sizes.time_width)
+        embedded = torch.cat([angles.sin(), angles.cos()], dim=1).to(widen.weight)
+        embedded = functional.mish(functional.linear(functional.silu(functional.linear(embedded, *widen)), *narrow))
+        layers = [level.linear("0.mlp.1", sizes.channels, sizes.time_width) for level in levels]
+        return torch.stack([functional.linear(embedded, *layer) for layer in layers], dim=1)
+
+
+class _Lefts:
+    """Hands each convolution what it remembers, in the order of their calls, and collects what it will."""
+
+    def __init__(self, left: Tensor, layout: Layout) -> None:
+        self._left = left
+        self._layout = layout
+        self._offset = 0
+        self._new: list[Tensor] = []
+
+    def convolve(self, x: Tensor, convolution: Linear) -> Tensor:
+        channels = x.shape[2]
+        left = self._left[..., self._offset : self._offset + channels]
+        self._offset += channels
+        windows, left = self._layout.windows(x, left)
+        self._new.append(left)
+        return functional.linear(windows, *convolution)
+
+    def convolve_mish(self, x: Tensor, convolved: _Convolved) -> Tensor:
+        return _norm_mish(self.convolve(x, convolved.convolution), convolved.norm)
+
+    def collected(self) -> Tensor:
+        return torch.cat(self._new, dim=3)
+
+
+def _norm_mish(x: Tensor, norm: Norm) -> Tensor:
+    return functional.mish(functional.layer_norm(x, (x.shape[2],), *norm))
+
+
+def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
+    """Attention chunk by chunk, [2, n, channels] each; the queries are the last of the keys.
+
+    All are [2, heads, frames, head width]. A chunk is its own call: the part of the matrix that the mask would hide
+    from it is then never computed.
+    """
+    frames = queries.shape[2]
+    before = keys.shape[2] - frames
+    results = []
+    for start in range(0, frames, CHUNK_FRAMES):
+        end = min(start + CHUNK_FRAMES, frames)
+        seen = before + end
+        heard = functional.scaled_dot_product_attention(
+            queries[:, :, start:end], keys[:, :, :seen], values[:, :, :seen]
+        )
+        results.append(heard.transpose(1, 2).flatten(2))
+    return results
+
+
+def _take_convolved(weights: Weights, outputs: int, inputs: int) -> _Convolved:
+    return _Convolved(weights.convolution("block.0", outputs, inputs, _KERNEL), weights.norm("block.2", outputs))
+
+
+def _take_input(weights: Weights, width: int) -> _Input:
+    convolution, norm = _take_convolved(weights.under("block1"), width, MEL_BINS + CONDITION_CHANNELS)
+    by_frame = convolution.weight.reshape(width, _KERNEL, -1)
+    skip = weights.convolution("res_conv", width, MEL_BINS + CONDITION_CHANNELS, 1)
+    return _Input(
+        mel=column_major(by_frame[..., :MEL_BINS].reshape(width, -1)),
+        condition=column_major(by_frame[..., MEL_BINS:].reshape(width, -1)),
+        bias=convolution.bias,
+        norm=norm,
+        skip_mel=column_major(skip.weight[:, :MEL_BINS]),
+        skip_condition=column_major(skip.weight[:, MEL_BINS:]),
+        skip_bias=skip.bias,
+    )
+
+
+def _take_residual(weights: Weights, width: int, inputs: int) -> _Residual:
+    return _Residual(
+        first=_take_convolved(weights.under("block1"), width, inputs),
+        second=_take_convolved(weights.under("block2"), width, width),
+        skip=weights.convolution("res_conv", width, inputs, 1),
+    )
+
+
+def _take_transformer(weights: Weights, sizes: FlowSizes) -> _Transformer:
+    width, inner = sizes.channels, sizes.heads * sizes.head_width
+    return _Transformer(
+        attention_norm=weights.norm("norm1", width),
+        qkv=column_major(torch.cat([weights.take(f"attn1.{name}.weight", inner, width) for name in _QKV])),
+        out=weights.linear("attn1.to_out.0", width, inner),
+        hidden_norm=weights.norm("norm3", width),
+        widen=weights.linear("ff.net.0.proj", sizes.estimator_hidden, width),
+        narrow=weights.linear("ff.net.2", width, sizes.estimator_hidden),
+    )

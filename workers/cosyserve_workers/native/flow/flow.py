@@ -1,0 +1,166 @@
+"""The flow's interface: load it, solve a voice once, open streams, and move many of them on in one batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cosyserve_workers.native.flow.memory import Block, BlockPool, Carry
+from cosyserve_workers.native.flow.sizes import (
+    CHUNK_FRAMES,
+    CHUNK_TOKENS,
+    FRAMES_PER_TOKEN,
+    LOOKAHEAD_TOKENS,
+    MEL_BINS,
+    FlowSizes,
+)
+from cosyserve_workers.native.flow.solver import Piece, Solver
+from cosyserve_workers.native.flow.state import FlowStream, VoiceState
+from cosyserve_workers.native.flow.weights import Weights
+
+FILE_NAME = "flow.pt"
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """What `Flow.advance` is to do for one stream."""
+
+    stream: FlowStream
+    tokens: Tensor
+    """int64 [n]: new speech tokens, below the vocabulary's size; n may be 0."""
+    final: bool = False
+    """Whether these are the last: the tail is then solved as well, and the stream is finished."""
+    keep: bool = True
+    """Whether to carry on what is solved now. If not, no memory is taken, and the next advance computes it again."""
+
+
+class Flow:
+    """CosyVoice2's flow (`CausalMaskedDiffWithXvec`), solved in chunks as one pass with `streaming=True` would be.
+
+    Not thread-safe: one thread calls it and the methods of its streams.
+    """
+
+    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
+        self.sizes = sizes
+        self.device = device
+        self.dtype = dtype
+        self.pool = BlockPool(sizes, device, dtype)
+        self._speaker = weights.linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
+        self._solver = Solver(weights, sizes, device)
+
+    @classmethod
+    @torch.inference_mode()
+    def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Flow":
+        """Load `flow.pt` of a CosyVoice2 model folder.
+
+        Raises LoadError, one line, where the file is missing, truncated or of another network.
+        """
+        weights = Weights.read(model_dir / FILE_NAME, device, dtype)
+        flow = cls(weights, FlowSizes.infer(weights, model_dir), device, dtype)
+        weights.finish()
+        return flow
+
+    @torch.inference_mode()
+    def voice_state(self, prompt_tokens: Tensor, prompt_mel: Tensor, speaker_embedding: Tensor) -> VoiceState:
+        """Solve as much of a prompt as does not depend on what follows: its first (P - 3) // 25 chunks.
+
+        Args:
+            prompt_tokens: int64 [P] at 25 Hz.
+            prompt_mel: [frames, 80], log-mel at 50 Hz; 2 * P frames.
+            speaker_embedding: [192], of any norm.
+        """
+        tokens = prompt_tokens.to(self.device)
+        speaker = functional.normalize(speaker_embedding.to(device=self.device, dtype=self.dtype), dim=0)
+        empty = Carry.empty(self.sizes, self.device, self.dtype)
+        small = empty.small_bytes + (tokens.numel() * tokens.element_size())
+        voice = VoiceState(
+            tokens=tokens,
+            mel=prompt_mel.to(device=self.device, dtype=self.dtype),
+            speaker=functional.linear(speaker, *self._speaker),
+            carry=empty,
+            state_bytes=small + prompt_mel.numel() * self.dtype.itemsize,
+        )
+        chunks = max(len(tokens) - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
+        if chunks == 0:
+            return voice
+        piece = self._piece(FlowStream(voice, self.pool), chunks * CHUNK_TOKENS, keep=True)
+        ((_, carry),) = self._solver.solve([piece])
+        return VoiceState(tokens, voice.mel, voice.speaker, carry, voice.state_bytes + chunks * self.pool.block_bytes)
+
+    def open(self, voice: VoiceState) -> FlowStream:
+        """Start a stream, one for each text segment. It refers to the voice's state and copies nothing."""
+        return FlowStream(voice, self.pool)
+
+    @torch.inference_mode()
+    def advance(self, steps: Sequence[FlowStep]) -> list[Tensor]:
+        """Give streams their new tokens and solve what can be solved, all in one batch.
+
+        Whole chunks are solved once three tokens after them are known; the rest waits. Streams may be at any position
+        and have any number of chunks to solve; each one's frames do not depend on who shares the batch.
+
+        Returns:
+            For each step the frames that are new, float32 [80, frames], maybe 0 of them, the prompt's left out.
+        """
+        if len({id(step.stream) for step in steps}) != len(steps):
+            raise ValueError("a stream may be advanced once in a call")
+        for step in steps:
+            if step.stream.finished:
+                raise ValueError("this stream has had its final tokens")
+            step.stream.tokens = torch.cat([step.stream.tokens, step.tokens.to(self.device)])
+        ends = [self._end(step) for step in steps]
+        busy = [index for index, step in enumerate(steps) if ends[index] * FRAMES_PER_TOKEN > step.stream.frames_done]
+        pieces = [
+            self._piece(steps[index].stream, ends[index], keep=steps[index].keep and not steps[index].final)
+            for index in busy
+        ]
+        solved = dict(zip(busy, self._solver.solve(pieces) if pieces else [], strict=True))
+        return [
+            self._settle(step, *solved[index]) if index in solved else self._settle_idle(step)
+            for index, step in enumerate(steps)
+        ]
+
+    @staticmethod
+    def _end(step: FlowStep) -> int:
+        """How many tokens from the prompt's start are solved after this step, unless they were before."""
+        known = len(step.stream.tokens)
+        heard = known * FRAMES_PER_TOKEN > len(step.stream.voice.mel)
+        return known if step.final and heard else step.stream.chunks_solvable * CHUNK_TOKENS
+
+    def _piece(self, stream: FlowStream, end: int, *, keep: bool) -> Piece:
+        """What the stream has to solve from what it carries to token `end`."""
+        start = len(stream.carry.blocks) * CHUNK_TOKENS
+        tokens = stream.tokens[start : end + LOOKAHEAD_TOKENS].clamp(min=0)
+        missing = end + LOOKAHEAD_TOKENS - start - len(tokens)
+        fresh: tuple[Block, ...] = ()
+        if keep:
+            fresh = tuple(self.pool.take() for _ in range((end - start) // CHUNK_TOKENS))
+        return Piece(
+            carry=stream.carry,
+            tokens=functional.pad(tokens, (0, missing), value=self._solver.absent),
+            speaker=stream.voice.speaker,
+            prompt_mel=stream.voice.mel_between(start * FRAMES_PER_TOKEN, end * FRAMES_PER_TOKEN),
+            fresh=fresh,
+        )
+
+    def _settle(self, step: FlowStep, mel: Tensor, carry: Carry) -> Tensor:
+        """Move the stream to the end of what was solved; its new frames."""
+        stream = step.stream
+        start = len(stream.carry.blocks) * CHUNK_FRAMES
+        first = max(stream.frames_done, len(stream.voice.mel)) - start
+        stream.frames_done = start + len(mel)
+        if step.final:
+            stream.drop_state()
+            stream.finished = True
+        elif step.keep:
+            stream.carry = carry
+        return mel[max(first, 0) :].t()
+
+    def _settle_idle(self, step: FlowStep) -> Tensor:
+        """A step with nothing to solve: no frames."""
+        if step.final:
+            step.stream.drop_state()
+            step.stream.finished = True
+        return torch.empty((MEL_BINS, 0), device=self.device)

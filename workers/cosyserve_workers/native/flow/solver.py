@@ -1,0 +1,151 @@
+"""One solve: chunks of many sequences from tokens to mel, each continued from what it carries.
+
+After `ConditionalCFM.solve_euler` of CosyVoice2: ten Euler steps on a cosine schedule, classifier-free guidance, noise
+from one table by position.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cosyserve_workers.native.flow.encoder import Encoder
+from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
+from cosyserve_workers.native.flow.layout import Layout
+from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues
+from cosyserve_workers.native.flow.sizes import (
+    CHUNK_FRAMES,
+    CHUNK_TOKENS,
+    EULER_STEPS,
+    FRAMES_PER_TOKEN,
+    LOOKAHEAD_TOKENS,
+    MEL_BINS,
+    FlowSizes,
+)
+from cosyserve_workers.native.flow.weights import Weights
+
+_GUIDANCE = 0.7
+_NOISE_FRAMES = 50 * 300
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one sequence solves: whole chunks, or at its end what is left, continued from a chunk's boundary."""
+
+    carry: Carry
+    tokens: Tensor
+    """int64 [length + 3]: the three after the piece included, `absent` where there are none."""
+    speaker: Tensor
+    """[80]."""
+    prompt_mel: Tensor
+    """[frames, 80]: the voice's mel, zeros after its end."""
+    fresh: tuple[Block, ...]
+    """Blocks to fill, one for each chunk; none if nothing will be carried on."""
+
+    @property
+    def length(self) -> int:
+        """In tokens."""
+        return self.tokens.shape[0] - LOOKAHEAD_TOKENS
+
+
+class Solver:
+    """The networks and the tables they need."""
+
+    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device) -> None:
+        times, self._spans = _schedule()
+        self._encoder = Encoder(weights, sizes)
+        self._estimator = Estimator(weights, sizes, times)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=generator)
+        self._noise = noise[0].t().contiguous().to(device)
+        self._device = device
+
+    @property
+    def absent(self) -> int:
+        """The token id that stands for a look-ahead past the end."""
+        return self._encoder.absent
+
+    def solve(self, pieces: Sequence[Piece]) -> list[tuple[Tensor, Carry]]:
+        """Solve all pieces as one batch.
+
+        Returns:
+            For each its mel, float32 [frames, 80], and what it carries on (of no meaning where it had no fresh blocks).
+        """
+        by_token = Layout([piece.length for piece in pieces], self._device)
+        by_frame = Layout([piece.length * FRAMES_PER_TOKEN for piece in pieces], self._device)
+        mean, encoder_left = self._encode(pieces, by_token, by_frame)
+        speaker = torch.cat([piece.speaker.expand(len(piece.prompt_mel), -1) for piece in pieces])
+        condition = torch.cat([mean, speaker, torch.cat([piece.prompt_mel for piece in pieces])], dim=1)
+        heard, condition_left = self._estimator.hear(
+            condition, torch.stack([piece.carry.condition for piece in pieces]), by_frame
+        )
+        mel_lefts = torch.stack([piece.carry.mel for piece in pieces], dim=1)
+        lefts = torch.stack([piece.carry.convolutions for piece in pieces], dim=2)
+        memories = [
+            KeysValues([b.estimator for b in piece.carry.blocks], [b.estimator for b in piece.fresh])
+            for piece in pieces
+        ]
+        batch = Batch(by_frame, heard, memories)
+        mel = self._starting_noise(pieces)
+        new_lefts = []
+        for step in range(EULER_STEPS):
+            velocity, left = self._estimator.velocity(
+                step, mel.to(mean.dtype), Left(mel_lefts[step], lefts[step]), batch
+            )
+            guided, free = velocity.float().unbind(0)
+            mel = mel + self._spans[step] * ((1 + _GUIDANCE) * guided - _GUIDANCE * free)
+            new_lefts.append(left)
+        mel_lefts = torch.stack([left.mel for left in new_lefts])
+        lefts = torch.stack([left.others for left in new_lefts])
+        return [
+            (
+                mel[place],
+                # Copies: a view would keep the whole batch in memory for as long as one of its streams lives.
+                Carry(
+                    encoder=EncoderLeft(encoder_left.lookahead[index].clone(), encoder_left.upsampling[index].clone()),
+                    condition=condition_left[index].clone(),
+                    mel=mel_lefts[:, index].clone(),
+                    convolutions=lefts[:, :, index].clone(),
+                    blocks=piece.carry.blocks + piece.fresh,
+                ),
+            )
+            for index, (piece, place) in enumerate(zip(pieces, by_frame.places, strict=True))
+        ]
+
+    def _encode(self, pieces: Sequence[Piece], by_token: Layout, by_frame: Layout) -> tuple[Tensor, EncoderLeft]:
+        """The mean mel [frames, 80], and what the encoder's convolutions remember."""
+        self._encoder.reserve(max(len(piece.carry.blocks) * CHUNK_TOKENS + piece.length for piece in pieces))
+        left = EncoderLeft(
+            torch.stack([piece.carry.encoder.lookahead for piece in pieces]),
+            torch.stack([piece.carry.encoder.upsampling for piece in pieces]),
+        )
+        memories = [
+            (
+                KeysValues([b.tokens for b in piece.carry.blocks], [b.tokens for b in piece.fresh]),
+                KeysValues([b.frames for b in piece.carry.blocks], [b.frames for b in piece.fresh]),
+            )
+            for piece in pieces
+        ]
+        return self._encoder(torch.cat([piece.tokens for piece in pieces]), (by_token, by_frame), left, memories)
+
+    def _starting_noise(self, pieces: Sequence[Piece]) -> Tensor:
+        """[frames, 80]. Past the table's five minutes, where the library fails, it begins anew."""
+        spans = []
+        for piece in pieces:
+            start = len(piece.carry.blocks) * CHUNK_FRAMES
+            places = torch.arange(start, start + piece.length * FRAMES_PER_TOKEN, device=self._device)
+            spans.append(self._noise[places % _NOISE_FRAMES])
+        return torch.cat(spans)
+
+
+def _schedule() -> tuple[Tensor, list[float]]:
+    """The time at each Euler step, float32 [steps], and how far each step goes, rounded as the library rounds."""
+    ends = 1 - torch.cos(torch.linspace(0, 1, EULER_STEPS + 1) * 0.5 * torch.pi)
+    time, times, spans = ends[0], [], []
+    for end in ends[1:]:
+        span = end - time
+        times.append(time)
+        spans.append(float(span))
+        time = time + span
+    return torch.stack(times), spans

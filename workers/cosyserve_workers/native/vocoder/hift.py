@@ -1,0 +1,122 @@
+"""HiFT's network: mel to pitch, and mel with a source signal to audio. Stateless; `stream.py` cuts it into pieces."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from cosyserve_workers.native.vocoder.weights import Convolution, HiftWeights
+
+SLOPE, LAST_SLOPE = 0.1, 0.01
+"""Leaky ReLU's: between stages, and before the last convolution (there upstream uses torch's default)."""
+MAX_MAGNITUDE = 100.0
+AUDIO_LIMIT = 0.99
+DILATIONS = (1, 3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Snake, dilated convolution, snake, convolution; added to its input. alpha: [1, channels, 1]."""
+
+    alpha1: Tensor
+    dilated: Convolution
+    dilation: int
+    alpha2: Tensor
+    plain: Convolution
+
+    def __call__(self, x: Tensor) -> Tensor:
+        inner = _conv(_snake(x, self.alpha1), self.dilated, self.dilation)
+        return x + _conv(_snake(inner, self.alpha2), self.plain)
+
+
+class Hift:
+    """The generator with folded weights (upstream: HiFTGenerator)."""
+
+    def __init__(self, weights: HiftWeights) -> None:
+        self.sizes = sizes = weights.sizes
+        self._pitch = [weights.convolution(f"f0_predictor.condnet.{2 * index}") for index in range(5)]
+        self._pitch_out = weights.convolution("f0_predictor.classifier")
+        self._pre = weights.convolution("conv_pre")
+        self._post = weights.convolution("conv_post")
+        stages = range(len(sizes.upsampling))
+        self._ups = [weights.convolution(f"ups.{stage}") for stage in stages]
+        self._source_downs = [weights.convolution(f"source_downs.{stage}") for stage in stages]
+        self._source_blocks = [_block(weights, f"source_resblocks.{stage}") for stage in stages]
+        self._blocks = [
+            [_block(weights, f"resblocks.{stage * sizes.branches + branch}") for branch in range(sizes.branches)]
+            for stage in stages
+        ]
+        self._window = torch.hann_window(sizes.fft, periodic=True, device=self._pre.bias.device)
+
+    def pitch(self, mel: Tensor) -> Tensor:
+        """[b, mels, t] to [b, t]: f0 in Hz (upstream: ConvRNNF0Predictor). Each frame sees five to either side."""
+        x = mel
+        for conv in self._pitch:
+            x = F.elu(_conv(x, conv))
+        return F.linear(x.transpose(1, 2), self._pitch_out.weight, self._pitch_out.bias).squeeze(-1).abs()
+
+    def decode(self, mel: Tensor, source: Tensor) -> Tensor:
+        """mel: [b, mels, t]. source: [b, 480 t]. Returns audio [b, 480 t], within AUDIO_LIMIT."""
+        spectrum = self._spectrum(source)
+        x = _conv(mel, self._pre)
+        last = len(self._ups) - 1
+        for stage, (up, rate) in enumerate(zip(self._ups, self.sizes.upsampling, strict=True)):
+            padding = (up.weight.shape[-1] - rate) // 2
+            x = F.conv_transpose1d(F.leaky_relu(x, SLOPE), up.weight, up.bias, rate, padding)
+            if stage == last:
+                # The Fourier frames of n hops are n + 1.
+                x = F.pad(x, (1, 0), "reflect")
+            x = x + self._source_features(stage, spectrum)
+            x = sum(_run(block, x) for block in self._blocks[stage]) / self.sizes.branches
+        return self._audio(_conv(F.leaky_relu(x, LAST_SLOPE), self._post))
+
+    def _source_features(self, stage: int, spectrum: Tensor) -> Tensor:
+        down, stride = self._source_downs[stage], self.sizes.source_strides[stage]
+        x = F.conv1d(spectrum, down.weight, down.bias, stride, stride // 2 if stride > 1 else 0)
+        return _run(self._source_blocks[stage], x)
+
+    def _spectrum(self, source: Tensor) -> Tensor:
+        """[b, n] to [b, fft + 2, n / hop + 1]: real parts, then imaginary ones."""
+        spectrum = torch.stft(source.float(), self.sizes.fft, self.sizes.hop, window=self._window, return_complex=True)
+        return torch.cat([spectrum.real, spectrum.imag], dim=1).to(self._pre.weight.dtype)
+
+    def _audio(self, x: Tensor) -> Tensor:
+        bins = self.sizes.fft // 2 + 1
+        magnitude = x[:, :bins].float().exp().clamp(max=MAX_MAGNITUDE)
+        phase = x[:, bins:].float().sin()
+        audio = torch.istft(torch.polar(magnitude, phase), self.sizes.fft, self.sizes.hop, window=self._window)
+        return audio.clamp(-AUDIO_LIMIT, AUDIO_LIMIT)
+
+
+def _block(weights: HiftWeights, name: str) -> list[_Unit]:
+    def alpha(which: str, index: int) -> Tensor:
+        return weights.tensor(f"{name}.{which}.{index}.alpha")[None, :, None]
+
+    return [
+        _Unit(
+            alpha("activations1", index),
+            weights.convolution(f"{name}.convs1.{index}"),
+            dilation,
+            alpha("activations2", index),
+            weights.convolution(f"{name}.convs2.{index}"),
+        )
+        for index, dilation in enumerate(DILATIONS)
+    ]
+
+
+def _run(block: list[_Unit], x: Tensor) -> Tensor:
+    for unit in block:
+        x = unit(x)
+    return x
+
+
+def _conv(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
+    """Same length out as in."""
+    padding = (conv.weight.shape[-1] - 1) * dilation // 2
+    return F.conv1d(x, conv.weight, conv.bias, padding=padding, dilation=dilation)
+
+
+def _snake(x: Tensor, alpha: Tensor) -> Tensor:
+    """Snake activation, x + sin²(αx)/α (arXiv:2006.08195)."""
+    return x + torch.sin(x * alpha).square() / (alpha + 1e-9)

@@ -1,0 +1,102 @@
+"""`hift.pt` to plain tensors: weight norms folded, sizes read from shapes."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cosyserve_workers.engine import LoadError
+
+FILE_NAME = "hift.pt"
+SAMPLES_PER_FRAME = 480
+"""24 kHz audio over 50 Hz mel frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """weight: [out, in, kernel] ([in, out, kernel] where transposed). bias: [out]."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class HiftSizes:
+    """fft: samples in a Fourier frame, four hops. upsampling: factors whose product with the hop is a mel frame."""
+
+    mels: int
+    fft: int
+    harmonics: int
+    upsampling: tuple[int, ...]
+    source_strides: tuple[int, ...]
+    branches: int
+
+    @property
+    def hop(self) -> int:
+        """Samples between Fourier frames."""
+        return self.fft // 4
+
+
+class HiftWeights:
+    """The state dict, read by name. Raises LoadError where the file is not what it should be."""
+
+    def __init__(self, model_dir: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self._path = model_dir / FILE_NAME
+        self._tensors = {name: tensor.to(device, dtype) for name, tensor in self._load().items()}
+        self.sizes = self._sizes()
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor as it is."""
+        try:
+            return self._tensors[name]
+        except KeyError:
+            raise LoadError(
+                f"{self._path} is not a CosyVoice2 vocoder: it has no {name!r}; download it again"
+            ) from None
+
+    def convolution(self, name: str) -> Convolution:
+        """A convolution, its weight norm folded in once instead of at each call."""
+        gain_name = f"{name}.parametrizations.weight.original0"
+        if gain_name not in self._tensors:
+            return Convolution(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
+        gain, direction = self.tensor(gain_name), self.tensor(f"{name}.parametrizations.weight.original1")
+        norm = direction.float().flatten(1).norm(dim=1)[:, None, None]
+        weight = (gain.float() * direction.float() / norm).to(direction.dtype)
+        return Convolution(weight, self.tensor(f"{name}.bias"))
+
+    def count(self, prefix: str) -> int:
+        """How many modules the list `prefix` has."""
+        heads = {name[len(prefix) + 1 :].partition(".")[0] for name in self._tensors if name.startswith(f"{prefix}.")}
+        return len(heads)
+
+    def _load(self) -> Mapping[str, Tensor]:
+        try:
+            state = torch.load(self._path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise LoadError(f"{self._path} is missing: `cosyserve check` says how to get it") from None
+        except Exception as error:
+            raise LoadError(f"{self._path} cannot be read ({type(error).__name__}): download it again") from error
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise LoadError(f"{self._path} holds no state dict: download it again")
+        # The published file has the training checkpoint's prefix in some releases.
+        return {name.removeprefix("generator."): value for name, value in state.items()}
+
+    def _sizes(self) -> HiftSizes:
+        ups = self.count("ups")
+        fft = len(self.tensor("conv_post.bias")) - 2
+        kernels = [self.tensor(f"source_downs.{index}.weight").shape[-1] for index in range(ups)]
+        # A source convolution that reduces its rate has a kernel of two strides; the last one keeps the rate.
+        strides = tuple(1 if kernel == 1 else kernel // 2 for kernel in kernels)
+        rates = [SAMPLES_PER_FRAME // (fft // 4) // strides[0]]
+        rates += [before // after for before, after in itertools.pairwise(strides)]
+        return HiftSizes(
+            mels=self.convolution("conv_pre").weight.shape[1],
+            fft=fft,
+            harmonics=self.tensor("m_source.l_linear.weight").shape[1],
+            upsampling=tuple(rates),
+            source_strides=strides,
+            branches=self.count("resblocks") // ups,
+        )
