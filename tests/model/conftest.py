@@ -1,21 +1,14 @@
-"""Model folders with random weights, and the CosyVoice library that is the measure of all model code.
-
-The tests of the engines `cosyvoice` and `native` need torch and a snapshot of the library: `make test-models` installs
-both. Where they are not installed, those files are not collected.
-"""
+"""Model folders with random weights, and the CosyVoice library that is the measure of all model code."""
 
 import importlib.metadata
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-collect_ignore_glob = [] if find_spec("torch") and find_spec("xinference") else ["test_cosyvoice*", "test_native*"]
 
 
 @pytest.fixture(scope="session")

@@ -80,16 +80,17 @@ async def test_a_pool_that_closes_while_its_workers_die_starts_no_more(
         for _ in range(turns):
             await asyncio.sleep(0.001)
         await pool.close()
-        await logged(log, "worker process ended")
 
         assert {await listener.outcome() for listener in listeners} == {"stopping"}
         assert [(worker(pool, index).state, worker(pool, index).pid) for index in (0, 1)] == [("stopped", None)] * 2
-        started = log().count("worker starting")
-        assert started == log().count("worker process ended")
         # Whatever was under way on the loop when the pool closed.
         for _ in range(20):
             await asyncio.sleep(0.001)
-        assert log().count("worker starting") == started
+        await until(
+            lambda: log().count("worker starting") == log().count("worker process ended") >= 2,
+            "an end in the log for each start",
+        )
+        assert pool._processes == {}
 
 
 async def test_a_cancel_that_crosses_the_last_message(journal: Journal, gate: Gate) -> None:
@@ -133,9 +134,7 @@ async def test_nothing_is_left_of_a_wild_mixture(seed: int, tmp_path: Path, jour
     dice = random.Random(seed)
     listeners: list[Listener] = []
     left: set[Listener] = set()
-    async with running_pool(
-        workers={"count": 2, "stall_timeout_s": 1.0, "start_timeout_s": 5}, limits={"max_concurrency": 6}
-    ) as pool:
+    async with running_pool(workers={"count": 2, "stall_timeout_s": 1.0}, limits={"max_concurrency": 6}) as pool:
         for step in range(150):
             match dice.choices(["submit", "leave", "kill", "stop", "turn"], [40, 20, 3, 1, 30])[0]:
                 case "submit" if pool.health == "ok":
@@ -145,9 +144,10 @@ async def test_nothing_is_left_of_a_wild_mixture(seed: int, tmp_path: Path, jour
                     listener.leave()
                     left.add(listener)
                 case "kill" | "stop" as how if (pid := worker(pool, dice.randrange(2)).pid) is not None:
+                    # One that is stopped while it starts is missed only after the start timeout.
                     # It may have been reaped since its status was read.
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+                        os.kill(pid, signal.SIGSTOP if how == "stop" and all_ready(pool) else signal.SIGKILL)
                 case _:
                     await asyncio.sleep(dice.random() * 0.02)
         for listener in listeners:
