@@ -154,12 +154,13 @@ async def test_nothing_is_left_of_a_wild_mixture(seed: int, tmp_path: Path, jour
             chunks = int(listener.admitted.job.request.text.split()[0].removeprefix("chunks="))
             outcome = await listener.outcome()
             if listener in left:
-                assert listener.is_whole(chunks) or listener.is_cut(chunks) or listener.pcm == b""
+                assert listener.is_begun(chunks) or listener.pcm == b""
             elif outcome == "ok":
                 assert listener.is_whole(chunks)
             else:
                 assert outcome in {"worker_died", "no_worker"}
-                assert listener.is_cut(chunks) or listener.admitted.job.deaths == 3
+                # Even with all of its audio: a death before Done leaves open whether there was more.
+                assert listener.is_begun(chunks) or listener.admitted.job.deaths == 3
         await until(lambda: all_ready(pool), "both workers to be back")
         await until(lambda: pool.running == 0, "the last Cancels to be answered")
         assert (pool.waiting, pool.buffered_bytes, len(pool._open_streams)) == (0, 0, 0)
