@@ -47,7 +47,7 @@ def test_a_poisonous_request_is_told_so(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         message = check_error(server.speak(text="die=0"), 500, "worker_died")
         assert "3 times" in message
-        assert len(server.logs("worker lost")) == 3
+        wait_for(lambda: len(server.logs("worker lost")) == 3, "three deaths in the log")
         wait_for(lambda: server.health() == "ok", "the worker to be back")
         assert server.speak(text="chunks=2", seed=5).content == expected_pcm(5, 2)
 
@@ -59,5 +59,6 @@ def test_an_engine_that_cannot_load_says_why_and_stays_down(tmp_path: Path) -> N
         assert (status["state"], status["restarts"]) == ("unfit", 0)
         assert status["reason"] == "the weights are missing: get them with `make model`"
         check_error(server.speak(text="hello"), 503, "no_worker")
+        (line,) = wait_for(lambda: server.logs("engine cannot load"), "the reason in the log")
+        assert line["reason"] == status["reason"]
         assert len(server.logs("worker starting")) == 1
-        assert server.logs("engine cannot load")[0]["reason"] == status["reason"]

@@ -85,7 +85,8 @@ async def test_a_worker_that_is_not_ready_in_time_is_killed(log: Callable[[], st
     await logged(log, "not ready within 1 s")
 
 
-async def test_a_library_that_hangs_while_it_loads_is_killed_too() -> None:
+async def test_a_library_that_hangs_while_it_loads_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosyserve.pool.LEAVE_S", 0.2)
     async with running_pool(
         "tests.process.hostile:freezes_at_start", ready=False, workers={"start_timeout_s": 1}
     ) as pool:
