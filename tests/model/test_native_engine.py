@@ -4,6 +4,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,9 +72,19 @@ def draws() -> Listening:
 
 @pytest.fixture(scope="module")
 def engine(small_checkpoint: Path, draws: Listening) -> Iterator[NativeEngine]:
-    engine = load(config(small_checkpoint), draws=draws)
+    """On one core: there sound is the same to the bit, whoever shares the steps."""
+    with cores(1):
+        engine = load(config(small_checkpoint), draws=draws)
     yield engine
     engine.close()
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -133,22 +144,24 @@ class MelTap:
     def __init__(self, engine: NativeEngine) -> None:
         self.mels: dict[int, list[Tensor]] = {}
         self.state_bytes = 0
-        self._seeds: list[int] = []
         self._networks = engine._driver._networks
 
     def __enter__(self) -> Self:
         networks, vocoder = self._networks, self._networks._vocoder
         solve, advance = networks.solve, vocoder.advance
+        spoken: dict[int, Tensor] = {}
 
         def solve_and_note(requests: Sequence[Any]) -> Any:
-            self._seeds = [request.seed for request in requests]
+            heard = [(request.seed, request.segments[0]) for request in requests]
             sounds = solve(requests)
+            for seed, segment in heard:
+                self.mels.setdefault(seed, []).append(spoken.pop(id(segment.vocoder)))
             self.state_bytes = max(self.state_bytes, networks.state_bytes)
             return sounds
 
         def advance_and_note(steps: Sequence[VocoderStep]) -> list[Tensor]:
-            for seed, step in zip(self._seeds, steps, strict=True):
-                self.mels.setdefault(seed, []).append(step.mel)
+            for step in steps:
+                spoken[id(step.stream)] = step.mel
             return advance(steps)
 
         networks.solve, vocoder.advance = solve_and_note, advance_and_note  # type: ignore[method-assign]
@@ -207,6 +220,21 @@ def test_ten_at_once_are_as_each_alone(engine: NativeEngine, draws: Listening) -
         for key in (key for key in tokens if key[0] == job.seed):
             assert draws.drawn[key] == tokens[key], f"other tokens in company: {key}"
     assert max(map(difference, together, alone)) < 1e-4
+
+
+def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: NativeEngine) -> None:
+    jobs = requests()[:5]
+    with cores(2):
+        wide = load(config(small_checkpoint))
+    assert wide._driver._networks._lanes.count == 2
+    with MelTap(engine) as wanted:
+        for job in jobs:
+            kit.whole(engine.stream(job, kit.never))
+    with MelTap(wide) as got, ThreadPoolExecutor(5) as pool:
+        sounds = list(pool.map(lambda job: kit.whole(wide.stream(job, kit.never)), jobs))
+    wide.close()
+    assert all(np.isfinite(sound).all() for sound in sounds)
+    assert max(difference(got.mel(job.seed), wanted.mel(job.seed)) for job in jobs) < 1e-4
 
 
 @pytest.mark.parametrize("blocks", [0, 12])

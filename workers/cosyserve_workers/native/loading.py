@@ -107,5 +107,7 @@ def _plan(config: EngineConfig, machine: Machine, folder: Path) -> Plan:
     if machine.device.type == "cuda":
         # A step's cost is in starting its kernels: more in one is nearly free.
         return Plan(slots, budget or int(left * 0.8), chunk_tokens=100, solve_width=slots, prefill_rows=4096)
-    # A step's cost is in its arithmetic: one chunk at a time brings the first sound soonest.
-    return Plan(slots, budget or min(left // 2, MOST_STATE), chunk_tokens=25, solve_width=1, prefill_rows=512)
+    # A step's cost is in its arithmetic: a chunk for each core at a time brings the first sound soonest.
+    cores = torch.get_num_threads()
+    memory = budget or min(left // 2, MOST_STATE)
+    return Plan(slots, memory, chunk_tokens=25, solve_width=cores, prefill_rows=512, lanes=cores)

@@ -19,6 +19,7 @@ from cosyserve_workers.native.features import VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.state import FlowStream
+from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm import LanguageModel
 from cosyserve_workers.native.lm_weights import STOP
 from cosyserve_workers.native.sampling import Sampler, length_limits
@@ -50,7 +51,7 @@ class Plan:
 
     slots: how many requests at once. state_budget: bytes for what voices and streams carry in the flow. chunk_tokens:
     at most so many tokens of a stream are solved at a time, a multiple of 25. solve_width, prefill_rows: as
-    `Scheduler`.
+    `Scheduler`. lanes: how many threads a solve is dealt to.
     """
 
     slots: int
@@ -58,6 +59,7 @@ class Plan:
     chunk_tokens: int
     solve_width: int
     prefill_rows: int
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,14 @@ class Request:
     """How many segments it has been given."""
 
 
+class _Step(NamedTuple):
+    """A stream's part in a solve."""
+
+    request: Request
+    spoken: _Spoken
+    flow: FlowStep
+
+
 class Networks:
     """Language model, flow and vocoder of one model folder.
 
@@ -140,6 +150,7 @@ class Networks:
         self._draws = draws
         self._voices = VoiceStates(flow, plan.state_budget)
         self._budget = plan.state_budget
+        self._lanes = Lanes(plan.lanes)
         self._chunk_tokens = plan.chunk_tokens
         self._requests: dict[int, Request] = {}
         self._free = list(range(lm.slots))
@@ -230,23 +241,26 @@ class Networks:
 
     def solve(self, requests: Sequence[Request]) -> list[Sound]:
         """Make the next chunk of each, of the first of its segments that is not heard to the end."""
-        heard = [request.segments[0] for request in requests]
-        steps = [self._flow_step(request, spoken) for request, spoken in zip(requests, heard, strict=True)]
-        mels = self._flow.advance(steps)
+        steps = [
+            _Step(request, spoken := request.segments[0], self._flow_step(request, spoken)) for request in requests
+        ]
+        self._flow.reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
+        sounds = self._lanes.run(self._speak, steps)
+        for step in steps:
+            if step.flow.final:
+                step.request.segments.popleft()
+        return sounds
+
+    def _speak(self, steps: Sequence[_Step]) -> list[Sound]:
+        """Flow, pace and vocoder of some streams, in one batch."""
+        mels = self._flow.advance([step.flow for step in steps])
         vocoded = self._vocoder.advance(
             [
-                VocoderStep(self._voice_of(request, spoken), _paced(request, spoken, step, mel), step.final)
-                for request, spoken, step, mel in zip(requests, heard, steps, mels, strict=True)
+                VocoderStep(self._voice_of(step.request, step.spoken), _paced(step, mel), step.flow.final)
+                for step, mel in zip(steps, mels, strict=True)
             ]
         )
-        sounds = []
-        for request, step, samples in zip(requests, steps, vocoded, strict=True):
-            solved = max(step.stream.frames_done // FRAMES_PER_TOKEN - len(step.stream.voice.tokens), 0)
-            chunk = Chunk(solved, len(samples) / SAMPLE_RATE, step.final, step.keep)
-            sounds.append(Sound(samples.float().cpu().numpy(), chunk))
-            if step.final:
-                request.segments.popleft()
-        return sounds
+        return [_sound(step, samples) for step, samples in zip(steps, vocoded, strict=True)]
 
     def _flow_step(self, request: Request, spoken: _Spoken) -> FlowStep:
         """Hand on to the flow what makes the next chunk.
@@ -291,10 +305,17 @@ def _in_the_model(request: Request) -> _Spoken:
     return next(spoken for spoken in request.segments if not spoken.ended)
 
 
-def _paced(request: Request, spoken: _Spoken, step: FlowStep, mel: Tensor) -> Tensor:
+def _paced(step: _Step, mel: Tensor) -> Tensor:
     """[80, n] frames at the model's pace in, [80, m] at the request's out."""
-    if request.speed == 1.0 or not spoken.tokens:
+    if step.request.speed == 1.0 or not step.spoken.tokens:
         return mel
-    if spoken.stretch is None:
-        spoken.stretch = Stretch(request.speed)
-    return spoken.stretch.push(mel[None], last=step.final)[0]
+    if step.spoken.stretch is None:
+        step.spoken.stretch = Stretch(step.request.speed)
+    return step.spoken.stretch.push(mel[None], last=step.flow.final)[0]
+
+
+def _sound(step: _Step, samples: Tensor) -> Sound:
+    stream = step.flow.stream
+    solved = max(stream.frames_done // FRAMES_PER_TOKEN - len(stream.voice.tokens), 0)
+    chunk = Chunk(solved, len(samples) / SAMPLE_RATE, step.flow.final, step.flow.keep)
+    return Sound(samples.float().cpu().numpy(), chunk)

@@ -40,7 +40,8 @@ class FlowStep:
 class Flow:
     """CosyVoice2's flow (`CausalMaskedDiffWithXvec`), solved in chunks as one pass with `streaming=True` would be.
 
-    Not thread-safe: one thread calls it and the methods of its streams.
+    One thread calls it and the methods of its streams; but after a `reserve`, several may each `advance` streams of
+    their own.
     """
 
     def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
@@ -105,6 +106,10 @@ class Flow:
         chunks = max(len(stream.tokens) + tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
         own = chunks - len(stream.voice.carry.blocks)
         return own * self.pool.block_bytes + stream.carry.small_bytes if own > 0 else 0
+
+    def reserve(self, tokens: int) -> None:
+        """Make what is shared ready for streams of so many tokens, their prompts' included."""
+        self._solver.reserve(tokens)
 
     def open(self, voice: VoiceState) -> FlowStream:
         """Start a stream, one for each text segment. It refers to the voice's state and copies nothing."""
