@@ -9,7 +9,7 @@ ten streams that do not find room for their state. Each side runs in a process o
 the side that begins changes with the rounds. What a side is, and what it is given to say: `benchmarks/native_side.py`.
 
 Ratios are above 1 where ours is better. A ratio is made within a round; of the rounds come the median and, in brackets,
-the least and the greatest. Underruns are chunks that came later than the sound before them lasted. fp32.
+the least and the greatest. Underruns are chunks that came later than the sound before them lasted.
 """
 
 import argparse
@@ -62,11 +62,12 @@ class Bench:
     workload: Workload
     rounds: int
     threads: int
+    precision: str
 
     def side(self, name: str, takes: Sequence[Take], state_gib: float) -> Session:
         """Have one side speak, in a new process. Ends the program where it fails."""
         command = [sys.executable, "-m", "benchmarks.native_side", name, "--model-dir", str(self.checkpoint)]
-        command += ["--source-dir", self.source_dir, "--state-gib", str(state_gib)]
+        command += ["--source-dir", self.source_dir, "--state-gib", str(state_gib), "--precision", self.precision]
         threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         done = subprocess.run(
             command,
@@ -101,13 +102,15 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32", help="of both sides")
     parser.add_argument("--quick", action="store_true", help="small checkpoint and short takes: whether it works")
     args = parser.parse_args()
     workload = QUICK if args.quick else Workload()
     with checkpoint(args.checkpoint, "small" if args.quick else "full") as folder:
         source = args.source_dir or str(snapshot())
-        bench = Bench(folder.absolute(), source, workload, args.rounds, args.threads)
-        print(f"{machine()}, {args.threads} threads, fp32, {args.rounds} rounds{', quick' if args.quick else ''}\n")
+        bench = Bench(folder.absolute(), source, workload, args.rounds, args.threads, args.precision)
+        conditions = [machine(), f"{args.threads} threads", args.precision, f"{args.rounds} rounds"]
+        print(", ".join([*conditions, "quick"] if args.quick else conditions), end="\n\n")
         print("| what | ratio | ours | library | underruns, ours | library |")
         print("|---|---|---|---|---|---|", flush=True)
         for row in args.rows:

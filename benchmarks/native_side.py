@@ -51,9 +51,9 @@ class ForcedDraws:
 
     def __init__(self, slots: int) -> None:
         import torch
+
         from cosyserve_workers.native.loading import Machine
         from cosyserve_workers.native.networks import MAX_SPOKEN
-
         from cosyserve_workers.native.sampling import Sampler
 
         self._tensor = torch.tensor
@@ -127,13 +127,14 @@ def main() -> None:
     parser.add_argument("--model-dir", required=True)
     parser.add_argument("--source-dir", default="")
     parser.add_argument("--state-gib", type=float, required=True)
+    parser.add_argument("--precision", default="fp32")
     args = parser.parse_args()
     takes = [Take(**take) for take in json.load(sys.stdin)]
     config = EngineConfig(
         "native" if args.side == "native" else "cosyvoice",
         args.model_dir,
         source_dir=args.source_dir,
-        precision="fp32",
+        precision=args.precision,
         tensorrt="false",
         streams=max(take.at_once for take in takes),
         state_budget_gib=args.state_gib,
