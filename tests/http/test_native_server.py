@@ -25,9 +25,12 @@ INSTRUCTION = "用四川话说这句话<|endofprompt|>"
 
 def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: object) -> Server:
     """A server whose /health says `status`."""
-    section = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
+    section: dict[str, object] = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
     # A replaced worker loads for a while, on a busy machine.
-    settings = {"model": section, "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300}}
+    settings: dict[str, dict[str, object]] = {
+        "model": section,
+        "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300},
+    }
     server = Server(folder, settings, {"CUDA_VISIBLE_DEVICES": ""}, await_health="starting")
     server.start()
 
