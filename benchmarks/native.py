@@ -4,7 +4,8 @@
     python -m benchmarks.native --checkpoint DIR --rows first ten --rounds 3
     python -m benchmarks.native --quick                 # small checkpoint, short takes: whether it works, no figures
 
-Rows: `first` first audio of one stream; `ten` ten streams at once; `work` a long stream beside a short one; `memory`
+Rows: `first` first audio of one stream; `ten` ten streams at once, beside the library's own loop; `turns` the same
+beside the library as the engine `cosyvoice` drives it; `work` a long stream beside a short one; `memory`
 ten streams that do not find room for their state. Each side runs in a process of its own, one at a time, in turns, and
 the side that begins changes with the rounds. What a side is, and what it is given to say: `benchmarks/native_side.py`.
 
@@ -33,7 +34,7 @@ from cosyserve.launch import THREAD_VARIABLES
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30
-OURS, THEIRS = "native", "library"
+OURS, THEIRS, LOOP = "native", "library", "loop"
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ class Bench:
             sys.exit(f"the side {name} failed:\n{done.stderr[-4000:]}")
         return Session.from_json(json.loads(done.stdout.splitlines()[-1]))
 
-    def both(self, takes: Sequence[Take]) -> Iterator[dict[str, Session]]:
-        """Yield what both sides gave, round by round."""
-        order = itertools.cycle([(OURS, THEIRS), (THEIRS, OURS)])
+    def both(self, takes: Sequence[Take], theirs: str = THEIRS) -> Iterator[dict[str, Session]]:
+        """Yield what our side and another gave, round by round."""
+        order = itertools.cycle([(OURS, theirs), (theirs, OURS)])
         for number, names in zip(range(self.rounds), order, strict=False):
             progress(f"round {number + 1} of {self.rounds}")
             yield {name: self.side(name, takes, self.workload.state_gib) for name in names}
@@ -135,16 +136,27 @@ def first(bench: Bench) -> None:
 
 
 def ten(bench: Bench) -> None:
-    """Many streams at once: how much sound per second, and when it begins."""
+    """Many streams at once: how much sound per second, and when it begins; beside the library's own loop."""
+    _at_once(bench, LOOP, "")
+
+
+def turns(bench: Bench) -> None:
+    """The same beside the library as the engine `cosyvoice` drives it."""
+    _at_once(bench, THEIRS, " (library in turns)")
+
+
+def _at_once(bench: Bench, side: str, how: str) -> None:
     work = bench.workload
     take = Take(work.prompt, work.tokens, work.at_once)
-    rounds = list(bench.both([take]))
-    ours, theirs = ([done[side].heard[0] for done in rounds] for side in (OURS, THEIRS))
-    name = f"{work.at_once} at once, {take.tokens / 25:g} s each"
-    rates = [[take.audio_s / one.wall_s for one in side] for side in (ours, theirs)]
+    rounds = list(bench.both([take], side))
+    ours, theirs = ([done[name].heard[0] for done in rounds] for name in (OURS, side))
+    name = f"{work.at_once} at once, {take.tokens / 25:g} s each{how}"
+    rates = [[take.audio_s / one.wall_s for one in heard] for heard in (ours, theirs)]
     gains = [a / b for a, b in zip(*rates, strict=True)]
     line(f"audio seconds per second, {name}", gains, (plain(rates[0]), plain(rates[1])), (ours, theirs))
-    firsts = [[statistics.median(stream.first_s for stream in one.streams) for one in side] for side in (ours, theirs)]
+    firsts = [
+        [statistics.median(stream.first_s for stream in one.streams) for one in heard] for heard in (ours, theirs)
+    ]
     gains = [b / a for a, b in zip(*firsts, strict=True)]
     line(f"first audio, median of {name}", gains, (seconds(firsts[0]), seconds(firsts[1])))
 
@@ -182,7 +194,13 @@ def memory(bench: Bench) -> None:
     line(name, (), (parts, ""), ([run.heard[0] for run in runs], []))
 
 
-ROWS: dict[str, Callable[[Bench], None]] = {"first": first, "ten": ten, "work": work, "memory": memory}
+ROWS: dict[str, Callable[[Bench], None]] = {
+    "first": first,
+    "ten": ten,
+    "turns": turns,
+    "work": work,
+    "memory": memory,
+}
 
 
 def line(

@@ -1,11 +1,10 @@
 """One side of the comparison, in a process of its own: takes in on stdin, what was heard out on stdout, as JSON.
 
-Both sides are engines of this project, called as a worker calls them. `native` is our own inference. `library` is the
-CosyVoice library, driven by the engine `cosyvoice`: chunks of 25, 50, 100 tokens for each request, features of a voice
-computed once, first chunks in the order of arrival, no polling, nothing shared between requests. That is the library at
-its best: its own loop does none of these.
+`native` is our own inference. `loop` is the CosyVoice library in its own loop, `own_loop`, with a chunk size for each
+request that grows 25, 50, 100. `library` is the same library driven by the engine `cosyvoice`: first chunks in the order
+of arrival, turns on the processor, no polling: better than any server that wraps it.
 
-Both pay for every step of the language model and for sampling; then the token that was drawn is replaced by a given
+All pay for every step of the language model and for sampling; then the token that was drawn is replaced by a given
 one, so that both speak the same tokens, as many as asked for.
 """
 
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.own_loop import OwnLoop
 from benchmarks.takes import SAMPLE_RATE, TOKENS_PER_S, Heard, Session, Stream, Take
 from cosyserve.protocol import EngineConfig, Mode, Prompt, Synthesize
 from cosyserve_workers.engine import Engine
@@ -117,7 +117,21 @@ class Library:
         return torch.tensor([tokens[len(said)] if len(said) < len(tokens) else STOP])
 
 
-SIDES: dict[str, type[Native] | type[Library]] = {"native": Native, "library": Library}
+class Loop:
+    """The library, in its own loop."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        engine = OwnLoop(config)
+        self.engine: Engine = engine
+        self._force = engine.force
+
+    def force(self, seed: int, tokens: Sequence[int]) -> None:
+        """As `Side` says: all that speak at once say the same."""
+        del seed
+        self._force(tokens)
+
+
+SIDES: dict[str, type[Native] | type[Library] | type[Loop]] = {"native": Native, "library": Library, "loop": Loop}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests import sounds
 from tests.model import cosyvoice_kit as kit
 from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
-from tests.serving import Server, wait_for
+from tests.serving import Server, Tables, wait_for
 
 pytestmark = [pytest.mark.timeout(600)]
 
@@ -25,12 +25,9 @@ INSTRUCTION = "用四川话说这句话<|endofprompt|>"
 
 def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: object) -> Server:
     """A server whose /health says `status`."""
-    section: dict[str, object] = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
+    section = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
     # A replaced worker loads for a while, on a busy machine.
-    settings: dict[str, dict[str, object]] = {
-        "model": section,
-        "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300},
-    }
+    settings: Tables = {"model": section, "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300}}
     server = Server(folder, settings, {"CUDA_VISIBLE_DEVICES": ""}, await_health="starting")
     server.start()
 

@@ -1,5 +1,6 @@
 """The benchmarks of the engine native: they run, and their floors are of what the networks really do."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 from benchmarks.floors import Floors, Machine
-from benchmarks.native_stages import Floor
+from benchmarks.native_trace import Floor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -75,7 +76,10 @@ def test_the_vocoders_floor_is_its_products(small_checkpoint: Path, floors: Floo
 
 
 def run(*command: str) -> str:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    # With two threads, streams are solved side by side.
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    line = [sys.executable, "-m", *command]
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
