@@ -1,8 +1,8 @@
 """One side of the comparison, in a process of its own: takes in on stdin, what was heard out on stdout, as JSON.
 
 `native` is our own inference. `loop` is the CosyVoice library in its own loop, `own_loop`, with a chunk size for each
-request that grows 25, 50, 100. `library` is the same library driven by the engine `cosyvoice`: first chunks in the order
-of arrival, turns on the processor, no polling: better than any server that wraps it.
+request that grows 25, 50, 100. `library` is the same library driven by the engine `cosyvoice`: first chunks in the
+order of arrival, turns on the processor, no polling: better than any server that wraps it.
 
 All pay for every step of the language model and for sampling; then the token that was drawn is replaced by a given
 one, so that both speak the same tokens, as many as asked for.
