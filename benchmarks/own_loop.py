@@ -1,8 +1,8 @@
 """The CosyVoice library in its own loop, as a server runs it that wraps its generator.
 
-There, each request's language model has a thread, sound is polled for, and everything runs at once. Only what each call
-would spoil for the others is kept apart: a request has a chunk size of its own, which grows 25, 50, 100 as in the newest
-release, and a voice's features are computed once.
+There, each request's language model has a thread, sound is polled for, and everything runs at once. Only what each
+call would spoil for the others is kept apart: a request has a chunk size of its own, which grows 25, 50, 100 as in the
+newest release, and a voice's features are computed once.
 """
 
 import copy
