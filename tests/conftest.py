@@ -9,5 +9,5 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 # The model engines' tests need torch and a snapshot of the CosyVoice library, which `make test-models` installs.
-MODEL_TESTS = ["model/test_cosyvoice*", "model/test_native*", "http/test_cosyvoice*"]
+MODEL_TESTS = ["model/test_cosyvoice*", "model/test_native*", "model/test_download*", "http/test_cosyvoice*"]
 collect_ignore_glob = [] if find_spec("torch") and find_spec("xinference") else MODEL_TESTS
