@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run model test test-full test-models lint format prompt clean
+.PHONY: help run model test test-light test-full lint format prompt clean
 
 help: ## this list
 	@echo 'make TARGET [ENGINE=$(ENGINE)] [ARGS="..."] [PYTHON=python3]'
@@ -40,19 +40,25 @@ run: $(VENV)/.installed-$(extra) ## serve on port 50000; ENGINE=native picks an 
 model: $(HUB_VENV)/.installed-$(HUB) ## fetch the weights (5 GB); HUB=huggingface takes another source
 	$(HUB_VENV)/bin/$(download.$(HUB)) pretrained_models/$(MODEL)
 
-test: lint ## lint, then the tests on small checkpoints; ARGS goes to pytest
+test: $(VENV)/.installed-models ## lint, then the tests on small checkpoints (6 GB to install); ARGS goes to pytest
+	$(lint)
 	$(VENV)/bin/python -m pytest -m "not full" $(ARGS)
 
-test-full: lint ## the same with the full-size and the long tests
+test-light: lint ## the same without the model engines, and without their 6 GB
+	$(VENV)/bin/python -m pytest -m "not full" $(foreach name,cosyvoice native download,--ignore-glob='*/test_$(name)*') $(ARGS)
+
+test-full: $(VENV)/.installed-models ## all that `test` has, and the full-size and the long tests
+	$(lint)
 	$(VENV)/bin/python -m pytest -m "full or not full" $(ARGS)
 
-test-models: $(VENV)/.installed-models ## the model engines' tests, through the real libraries (5 GB to install)
-	$(VENV)/bin/python -m pytest -m "not full" tests/model tests/http/test_cosyvoice_server.py $(ARGS)
-
-lint: $(VENV)/.installed-dev ## ruff and mypy, changing nothing
+define lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+endef
+
+lint: $(VENV)/.installed-dev ## ruff and mypy, changing nothing
+	$(lint)
 
 format: $(VENV)/.installed-dev ## let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
