@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-dir", type=Path, required=True)
     parser.add_argument("--source-dir", type=Path, required=True, help="the folder with the package cosyvoice")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 10])
+    parser.add_argument("--clients", type=int, nargs="*", default=[1, 4, 10], help="none for the voices alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--voices", type=int, default=10, help="new voices that are sent twice")
     parser.add_argument("--streams", type=int, default=0, help="streams of our worker; 0 leaves it to the engine")
@@ -188,7 +188,7 @@ def our_command(folder: Path, port: int, args: argparse.Namespace) -> list[str]:
     limits = dict.fromkeys(("wait_timeout_s", "first_chunk_timeout_s", "next_chunk_timeout_s"), 3600)
     sections = {
         "server": {"port": port},
-        "limits": {"max_concurrency": max(args.clients), **limits},
+        "limits": {"max_concurrency": max(args.clients, default=1), **limits},
         "workers": {"stall_timeout_s": 3600},
         "model": model,
         "defaults": {"prompt_wav": ""},
