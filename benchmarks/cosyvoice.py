@@ -8,7 +8,8 @@ clients that begin together. Per client: seconds to the first audio byte. Per ro
 A ratio is taken in each round, between the two servers' turns in it; what is printed is the median of the rounds, and
 in brackets the least and the greatest.
 
-Then a voice that our server has not heard before is sent twice, and the library's front end is timed on such voices.
+Then, in one process, voices that our engine has not heard before are each used twice, and what is measured is processor
+time, which other work on the machine does not disturb: to the first chunk, and in the two ONNX sessions.
 """
 
 import argparse
@@ -56,13 +57,16 @@ def main() -> None:
     parser.add_argument("--source-dir", type=Path, required=True, help="the folder with the package cosyvoice")
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 4, 10], help="none for the voices alone")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--voices", type=int, default=10, help="new voices that are sent twice")
+    parser.add_argument("--voices", type=int, default=10, help="new voices that are used twice")
     parser.add_argument("--streams", type=int, default=0, help="streams of our worker; 0 leaves it to the engine")
     parser.add_argument("--tensorrt", default="auto")
     parser.add_argument("--serve-library", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument("--voices-alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve_library:
         serve_library(args)
+    elif args.voices_alone:
+        print_voices(args)
     else:
         compare(args)
 
@@ -85,7 +89,8 @@ def compare(args: argparse.Namespace) -> None:
                 names = list(urls)[:: -1 if number % 2 else 1]
                 rounds.append({name: one_round(urls[name], prompt, clients) for name in names})
             print_rows(clients, [(made["cosyserve"], made["library"]) for made in rounds])
-        print_voices(urls, args.voices)
+    flags = ["--model-dir", str(args.model_dir), "--source-dir", str(args.source_dir), "--voices", str(args.voices)]
+    subprocess.run([sys.executable, __file__, *flags, "--voices-alone"], env=environment(), check=True)
 
 
 def print_rows(clients: int, rounds: list[tuple[Round, Round]]) -> None:
@@ -108,20 +113,6 @@ def spread(values: list[float], digits: int = 2) -> str:
     """Median, least and greatest."""
     low, middle, high = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return f"{middle} [{low}–{high}]"
-
-
-def print_voices(urls: dict[str, str], voices: int) -> None:
-    """The first byte with a voice never heard before and with the same voice again, and what its features cost."""
-    new, known, cost = [], [], []
-    for number in range(voices):
-        voice = prompt_wav(hertz=120 + 7 * number)
-        new.append(1000 * ask(urls["cosyserve"], voice, Barrier(1))[0])
-        known.append(1000 * ask(urls["cosyserve"], voice, Barrier(1))[0])
-        timed = httpx.post(f"{urls['library']}/features", content=voice, trust_env=False, timeout=None)
-        cost.append(1000 * float(timed.raise_for_status().text))
-    saved = [first - second for first, second in zip(new, known, strict=True)]
-    print(f"\nFirst byte with a new voice: {spread(new, 0)} ms; with the same voice again: {spread(known, 0)} ms;")
-    print(f"sooner by {spread(saved, 0)} ms. A voice's features cost {spread(cost, 0)} ms in the library's front end.")
 
 
 def one_round(url: str, prompt: bytes, clients: int) -> Round:
@@ -160,16 +151,20 @@ def prompt_wav(hertz: float = 180) -> bytes:
     return file.getvalue()
 
 
+def environment() -> dict[str, str]:
+    """For processes that import cosyserve from this checkout."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "workers")])}
+
+
 @contextlib.contextmanager
 def servers(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, str]]:
     """Both servers, up: their addresses."""
     ports = [free_port(), free_port()]
     commands = {"cosyserve": our_command(folder, ports[0], args), "library": library_command(ports[1], args)}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "workers")])}
     with contextlib.ExitStack() as running:
         for name, command in commands.items():
             log = running.enter_context((folder / f"{name}.log").open("wb"))
-            running.callback(end, subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            running.callback(end, subprocess.Popen(command, env=environment(), stdout=log, stderr=log))
         urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(commands, ports, strict=True)}
         for name, url in urls.items():
             wait_until_up(url, folder / f"{name}.log")
@@ -237,6 +232,60 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+# What a known voice saves
+
+
+def print_voices(args: argparse.Namespace) -> None:
+    """Print the first chunk's cost with a voice never heard before and with the same voice again."""
+    from cosyserve.protocol import EngineConfig, Mode, Prompt, Synthesize
+    from cosyserve_workers.cosyvoice import create
+
+    engine = create(EngineConfig("cosyvoice", str(args.model_dir), str(args.source_dir), tensorrt=args.tensorrt))
+    engine.warm_up()
+    frontend = engine.library.frontend
+    sessions = [Stopwatch(frontend, name) for name in ("campplus_session", "speech_tokenizer_session")]
+
+    def first_chunk(voice: Prompt) -> tuple[float, float]:
+        """Milliseconds of processor time in all, and in the sessions."""
+        before, started = sum(session.seconds for session in sessions), time.process_time()
+        chunks = engine.stream(Synthesize(0, TEXT, Mode.CROSS_LINGUAL, "", "", voice, 1.0, 1), lambda: False)
+        next(iter(chunks))
+        took = time.process_time() - started
+        return 1000 * took, 1000 * (sum(session.seconds for session in sessions) - before)
+
+    new, known = [], []
+    for number in range(args.voices):
+        samples, rate = soundfile.read(io.BytesIO(prompt_wav(hertz=120 + 7 * number)), dtype="float32")
+        voice = Prompt(samples, rate, str(number))
+        new.append(first_chunk(voice))
+        known.append(first_chunk(voice))
+    print("\n| first chunk, processor time | in all | in the ONNX sessions |")
+    print("|---|---|---|")
+    saved = [(x - a, y - b) for (x, y), (a, b) in zip(new, known, strict=True)]
+    for name, rows in (("with a new voice", new), ("with the same voice again", known), ("saved", saved)):
+        print(f"| {name} | {' | '.join(f'{spread(list(column), 0)} ms' for column in zip(*rows, strict=True))} |")
+
+
+class Stopwatch:
+    """Stands before an ONNX session and adds up the processor time of its runs."""
+
+    def __init__(self, frontend: Any, name: str) -> None:
+        self.seconds = 0.0
+        self._session = getattr(frontend, name)
+        setattr(frontend, name, self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, *args: Any) -> Any:
+        """Run it."""
+        started = time.process_time()
+        try:
+            return self._session.run(*args)
+        finally:
+            self.seconds += time.process_time() - started
+
+
 # The library's own kind of server
 
 
@@ -276,18 +325,11 @@ def serve_library(args: argparse.Namespace) -> None:
             assert not isinstance(upload, str)
             return StreamingResponse(speak(str(form["text"]), await upload.read()), media_type="audio/pcm")
 
-    async def features(request: Request) -> Response:
-        prompt = heard(await request.body())
-        started = time.monotonic()
-        cosyvoice.frontend.frontend_zero_shot("", "", prompt, cosyvoice.sample_rate, "")
-        return PlainTextResponse(str(time.monotonic() - started))
-
     def health(_: Request) -> Response:
         return PlainTextResponse("ok")
 
     routes = [
         Route("/synthesize", synthesize, methods=["POST"]),
-        Route("/features", features, methods=["POST"]),
         Route("/health", health),
     ]
     config = Config()
