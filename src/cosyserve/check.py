@@ -1,6 +1,7 @@
 """Behind `cosyserve check`: can the configured engine start on this machine, and if not, what is to be done.
 
-Nothing is imported to find out: packages are looked up by name, the model folder by its files, GPUs by nvidia-smi.
+Nothing is imported to find out: packages are looked up by name, the model folder and the library by their files, GPUs
+by nvidia-smi. Only where there is a GPU, torch is asked for it, in a process of its own.
 """
 
 import argparse
@@ -15,7 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cosyserve import __version__
+from cosyserve.acceleration import package_version, tensorrt_findings, torch_findings, vllm_lack
 from cosyserve.finding import Finding, State
+from cosyserve.library_folder import library_findings
+from cosyserve.library_folder import library_problems as _library_problems
 from cosyserve.model_folder import MODELS, OPTIONAL_FILES, file_fault, folder_problems, model_in
 from cosyserve.nvidia import NoGpuError, query_gpus
 from cosyserve.settings import Settings, SettingsError, load_settings
@@ -31,7 +35,8 @@ MODULE_OF = {"onnxruntime-gpu": "onnxruntime", "openai-whisper": "whisper", "hyd
 # A requirement with no condition, or with no other condition than its extra.
 REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)[^;]*(?:;\s*extra\s*==\s*['"](?P<extra>[\w.-]+)['"]\s*)?""")
 
-LIBRARY_URL = "https://github.com/FunAudioLLM/CosyVoice"
+FORGETFUL_TRANSFORMERS = (4, 53)
+"""From here on the library's one-step mask hides from its language model all but the first position, in silence."""
 
 
 # For `serve` too
@@ -40,6 +45,15 @@ LIBRARY_URL = "https://github.com/FunAudioLLM/CosyVoice"
 def model_folder_problems(directory: Path) -> list[str]:
     """Why `directory` is not a whole CosyVoice2 or CosyVoice3 model: each a line with its remedy. Empty if it is."""
     return _as_lines(folder_problems(directory))
+
+
+def unknown_engine(engine: str) -> str:
+    """Why `engine` is no name of an engine; empty if it is one."""
+    parts = engine.partition(":")
+    if engine in ESSENTIAL or all(parts):
+        return ""
+    known = f"use one of {', '.join(ESSENTIAL)}, or package.module:factory for your own"
+    return f"the engine {engine} is not known: {known}"
 
 
 def engine_problems(engine: str, model_dir: Path) -> list[str]:
@@ -80,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
         _print_section("Configuration", [Finding(State.PROBLEM, str(error), "correct it and check again")])
         return 1
     _print_section("Model folder", _model_folder(settings))
-    _print_section("Engine", verdict := _engine(settings))
+    beside = _cosyvoice(settings) if settings.model.engine == "cosyvoice" else []
+    if beside:
+        _print_section("Library and accelerations", beside)
+    _print_section("Engine", verdict := _engine(settings, beside))
     return 1 if any(finding.stops for finding in verdict) else 0
 
 
@@ -180,18 +197,34 @@ def _optional_files(directory: Path) -> list[Finding]:
     ]
 
 
-def _engine(settings: Settings) -> list[Finding]:
-    """Everything in the way of the configured engine, then the answer."""
+def _engine(settings: Settings, beside: list[Finding]) -> list[Finding]:
+    """Everything in the way of the configured engine, then the answer. beside: what it runs on beside its packages."""
     engine, directory = settings.model.engine, settings.model.dir
-    problems = _engine_problems(engine, directory)
-    if engine == "cosyvoice":
-        problems += _library_problems(settings.model.source_dir)
+    problems = [*_engine_problems(engine, directory), *(finding for finding in beside if finding.stops)]
     if _needed_folder_problems(engine, directory):
         problems.append(Finding(State.PROBLEM, "the model folder is not usable", "see Model folder above"))
     if problems:
         return [*problems, Finding(State.PROBLEM, f"the engine {engine} cannot start")]
     reserve = "" if engine in ESSENTIAL else ", as far as can be seen without importing it"
     return [Finding(State.OK, f"the engine {engine} can start{reserve}")]
+
+
+def _cosyvoice(settings: Settings) -> list[Finding]:
+    """What the engine `cosyvoice` runs on beside its packages. What stops it here stops it."""
+    model, gpu = settings.model, _has_gpu()
+    findings = library_findings(model.source_dir, model_in(model.dir))
+    findings += torch_findings(gpu=gpu)
+    findings += tensorrt_findings(model.dir, model.tensorrt, gpu=gpu)
+    if model.vllm and (lack := vllm_lack(gpu=gpu, vllm=package_version("vllm"))):
+        findings.append(lack)
+    return findings
+
+
+def _has_gpu() -> bool:
+    try:
+        return bool(query_gpus("index"))
+    except NoGpuError:
+        return False
 
 
 # Packages
@@ -247,6 +280,8 @@ def _engine_problems(engine: str, model_dir: Path) -> list[Finding]:
         for name in needed
         if not _installed(name)
     ]
+    if engine == "cosyvoice":
+        problems += _transformers_problems()
     model = model_in(model_dir)
     if engine == "native" and model is not None and model is not MODELS[0]:
         other = f"set engine to cosyvoice, or model.dir to a {MODELS[0].name} folder"
@@ -254,35 +289,23 @@ def _engine_problems(engine: str, model_dir: Path) -> list[Finding]:
     return problems
 
 
+def _transformers_problems() -> list[Finding]:
+    version = _installed("transformers")
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is None or (int(match[1]), int(match[2])) < FORGETFUL_TRANSFORMERS:
+        return []
+    below = ".".join(map(str, FORGETFUL_TRANSFORMERS))
+    text = f"with transformers {version} the library's language model forgets the text it speaks"
+    return [Finding(State.PROBLEM, text, f"pip install 'transformers<{below}'")]
+
+
 def _custom_engine_problems(engine: str) -> list[Finding]:
-    module, colon, factory = engine.partition(":")
-    if not (colon and module and factory):
-        known = f"use one of {', '.join(ESSENTIAL)}, or package.module:factory for your own"
-        return [Finding(State.PROBLEM, f"the engine {engine} is not known", known)]
+    if unknown := unknown_engine(engine):
+        text, _, remedy = unknown.partition(": ")
+        return [Finding(State.PROBLEM, text, remedy)]
+    module = engine.partition(":")[0]
     package = module.partition(".")[0]
     if _importable(package):
         return []
     remedy = "install it into this environment, or put its folder on PYTHONPATH"
     return [Finding(State.MISSING, f"the engine {engine} needs the package {package or module!r}", remedy)]
-
-
-def _library_problems(source_dir: Path | None) -> list[Finding]:
-    """The library has no package on PyPI: it is a checkout, and the project named cosyvoice there is another's."""
-    if source_dir is None:
-        if any((folder / "cli" / "cosyvoice.py").is_file() for folder in _folders_of("cosyvoice")):
-            return []
-        clone = f"git clone --recursive {LIBRARY_URL}, then set model.source_dir to its folder"
-        return [Finding(State.MISSING, "the CosyVoice library is not importable", clone)]
-    if not (source_dir / "cosyvoice" / "cli" / "cosyvoice.py").is_file():
-        clone = f"git clone --recursive {LIBRARY_URL} {shlex.quote(str(source_dir))}"
-        return [Finding(State.MISSING, f"model.source_dir {source_dir} holds no CosyVoice library", clone)]
-    matcha = (source_dir / "third_party" / "Matcha-TTS" / "matcha", source_dir / "matcha", *_folders_of("matcha"))
-    if not any(folder.is_dir() for folder in matcha):
-        fetch = f"git -C {shlex.quote(str(source_dir))} submodule update --init --recursive"
-        return [Finding(State.MISSING, f"{source_dir} lacks its submodule Matcha-TTS", fetch)]
-    return []
-
-
-def _folders_of(package: str) -> list[Path]:
-    spec = find_spec(package) if _importable(package) else None
-    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]

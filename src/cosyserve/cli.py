@@ -70,15 +70,14 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from cosyserve.check import engine_problems
+    from cosyserve.check import unknown_engine
     from cosyserve.server import serve
     from cosyserve.settings import SettingsError, load_settings
 
     settings = load_settings(args.config, _overrides(args))
-    problems = engine_problems(settings.model.engine, settings.model.dir)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise SettingsError(f"{problems[0]}{more}. `cosyserve check` says all; `--engine demo` needs no weights")
+    # A mistyped name ends here. What an engine lacks is found by the worker, which tells /health as well as the log.
+    if unknown := unknown_engine(settings.model.engine):
+        raise SettingsError(unknown)
     return serve(settings)
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from cosyserve.finding import Finding, State
+from cosyserve.weight_files import is_damaged
 
 LFS_POINTER = b"version https://git-lfs"
 
@@ -16,6 +17,7 @@ class Fault(StrEnum):
     MISSING = "is missing"
     EMPTY = "is empty"
     LFS_POINTER = "is a Git LFS pointer, not the file itself"
+    DAMAGED = "is cut short, or not what its name says"
     FOLDER = "is a folder"
     UNREADABLE = "cannot be read"
 
@@ -115,14 +117,17 @@ def _first_fault(directory: Path, names: tuple[str, ...]) -> tuple[str, Fault] |
 
 
 def file_fault(path: Path) -> Fault | None:
-    """Why `path` is not a file with something in it."""
+    """Why `path` is not a whole file with something in it."""
     try:
         if path.is_dir():
             return Fault.FOLDER
         with path.open("rb") as file:
             head = file.read(len(LFS_POINTER))
+        damaged = head != LFS_POINTER and bool(head) and is_damaged(path)
     except (FileNotFoundError, NotADirectoryError):
         return Fault.MISSING
     except OSError:
         return Fault.UNREADABLE
-    return Fault.LFS_POINTER if head == LFS_POINTER else None if head else Fault.EMPTY
+    if not head:
+        return Fault.EMPTY
+    return Fault.LFS_POINTER if head == LFS_POINTER else Fault.DAMAGED if damaged else None

@@ -1,7 +1,9 @@
 """The real server with the engine `cosyvoice` on the small checkpoint, over HTTP."""
 
+import io
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 from tests import sounds
 from tests.http.cosyvoice_gate import GATE
 from tests.model import cosyvoice_kit as kit
 from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
-from tests.serving import Server, wait_for
+from tests.serving import DEADLINE_S, Server, wait_for
 
 pytestmark = [pytest.mark.timeout(900)]
 
@@ -64,17 +67,36 @@ def server(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     ],
     ids=["text alone", "instruction", "instruction and voice", "voice", "voice and transcript"],
 )
-def test_each_way_of_asking_is_answered_in_its_mode(server: Server, fields: dict[str, Any], mode: str) -> None:
-    answer = server.speak(text="你好，世界。", seed=1, **fields)
+def test_the_guides_examples_are_answered_in_their_modes(
+    server: Server, tmp_path: Path, fields: dict[str, Any], mode: str
+) -> None:
+    """As the guide's scripts ask: `requests`, urlencoded without a file and multipart with one, read in pieces."""
+    data = {name: value for name, value in fields.items() if name != "prompt_wav"}
+    files = {"prompt_wav": io.BytesIO(fields["prompt_wav"])} if "prompt_wav" in fields else None
+    url = f"{server.url}/synthesize"
+    answer = requests.post(url, data={"text": "你好，世界。", **data}, files=files, stream=True, timeout=DEADLINE_S)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-synthesis-mode"] == mode
     assert answer.headers["content-type"] == "audio/pcm"
     assert answer.headers["x-sample-rate"] == "24000"
-    pcm = np.frombuffer(answer.content, "<i2")
+    written = tmp_path / "output.wav"
+    with written.open("wb") as file:
+        for chunk in answer.iter_content(chunk_size=1024):
+            file.write(chunk)
+    pcm = np.fromfile(written, "<i2")
     # 25 tokens a second, two 50 Hz frames of 480 samples each.
     assert len(pcm)
     assert len(pcm) % 960 == 0
     assert np.abs(pcm.astype(int)).max() > 0
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_as_in_the_guide(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "my_voice.wav").write_bytes(VOICE)
+    fields = ("-F", "text=您好,有什么可以帮您?", "-F", f"instruction={INSTRUCTION}", "-F", "prompt_wav=@./my_voice.wav")
+    command = ("curl", "-sS", "--fail", "-X", "POST", f"{server.url}/synthesize", *fields, "--output", "output.wav")
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=DEADLINE_S)
+    assert np.abs(np.fromfile(tmp_path / "output.wav", "<i2").astype(int)).max() > 0
 
 
 def test_a_seed_gives_the_same_bytes_alone_and_beside_others(server: Server) -> None:
@@ -154,12 +176,24 @@ def no_gpu_for_tensorrt(_: Path, checkpoint: Path) -> dict[str, str]:
     return {"dir": str(checkpoint), "tensorrt": "true"}
 
 
-def truncated(folder: Path, checkpoint: Path) -> dict[str, str]:
+def with_another(folder: Path, checkpoint: Path, name: str, content: bytes) -> dict[str, str]:
     copy = folder / "model"
     shutil.copytree(checkpoint, copy, copy_function=os.symlink)
-    (copy / "hift.pt").unlink()
-    (copy / "hift.pt").write_bytes((checkpoint / "hift.pt").read_bytes()[:1000])
+    (copy / name).unlink()
+    (copy / name).write_bytes(content)
     return {"dir": str(copy)}
+
+
+def truncated(folder: Path, checkpoint: Path) -> dict[str, str]:
+    return with_another(folder, checkpoint, "hift.pt", (checkpoint / "hift.pt").read_bytes()[:1000])
+
+
+def wrong_yaml(folder: Path, checkpoint: Path) -> dict[str, str]:
+    return with_another(folder, checkpoint, "cosyvoice2.yaml", b"sample_rate: 24000\n")
+
+
+def no_folder(folder: Path, _: Path) -> dict[str, str]:
+    return {"dir": str(folder / "gone")}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +201,9 @@ def truncated(folder: Path, checkpoint: Path) -> dict[str, str]:
     [
         (no_library, "holds no CosyVoice library: git clone"),
         (no_gpu_for_tensorrt, "there is no CUDA GPU"),
-        (truncated, "hift.pt is damaged: delete it, then"),
+        (truncated, "hift.pt is cut short, or not what its name says: delete what is damaged, then"),
+        (no_folder, "is missing: pip install modelscope && modelscope download"),
+        (wrong_yaml, "cannot make sense of"),
     ],
 )
 def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
@@ -183,6 +219,7 @@ def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
         assert server.get("/health").status_code == 503
         (worker,) = server.model_info()["workers"]
         assert reason in worker["reason"]
+        assert "\n" not in worker["reason"]
         assert worker["restarts"] == 0, "trying again would not help"
         assert server.speak(text="你好", prompt_wav=VOICE).status_code == 503
     finally:

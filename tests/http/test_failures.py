@@ -1,6 +1,8 @@
 """The engine's failures as a client sees them: a true status before the first byte, a broken connection after it."""
 
 import http.client
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,25 @@ class TestAfterTheFirstChunk:
             server.speak(text="chunks=5 fail=4", headers={"X-Request-Id": "half-done"})
         line = log_line(server, event="speech", request_id="half-done")
         assert (line["outcome"], line["audio_s"]) == ("synthesis_failed", 0.4)
+
+
+class TestAnEngineThatCannotStart:
+    @pytest.mark.parametrize("engine", ["cosyvoice", "native"])
+    def test_the_server_stays_up_to_say_so(self, tmp_path: Path, engine: str) -> None:
+        """Whatever is missing first, the packages or the weights: a line with the command that gets it."""
+        model = {"engine": engine, "dir": str(tmp_path / "gone")}
+        with Server(tmp_path, {"model": model}, await_health="unavailable") as server:
+            assert server.get("/health").status_code == 503
+            assert server.get("/health/live").status_code == 200
+            (worker,) = server.model_info()["workers"]
+            assert "pip install" in worker["reason"]
+            assert "\n" not in worker["reason"]
+            assert worker["restarts"] == 0
+            check_error(server.speak(text="hello"), 503, "no_worker")
+
+    def test_a_mistyped_name_is_an_error_of_usage(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "cosyserve", "serve", "--engine", "demmo"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("cosyserve: the engine demmo is not known: use one of ")
+        assert done.stderr.count("\n") == 1

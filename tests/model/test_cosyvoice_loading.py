@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from cosyserve.acceleration import ESTIMATOR
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError, load_engine
 from tests.model import cosyvoice_kit as kit
 
 torch = pytest.importorskip("torch")
 from cosyserve_workers.cosyvoice.accelerations import (  # noqa: E402
-    ESTIMATOR,
     Accelerations,
     Machine,
     building_folder,
@@ -51,12 +51,22 @@ def truncate(path: Path) -> None:
     replace(path, path.read_bytes()[: path.stat().st_size // 2])
 
 
+def spoil(path: Path) -> None:
+    """Its head and its end stay what they are."""
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 10, len(content) * 9 // 10)
+    content[middle] = b"\xff" * len(content[middle])
+    replace(path, bytes(content))
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no yaml": (lambda folder: (folder / "cosyvoice2.yaml").unlink(), "holds neither cosyvoice2.yaml nor"),
     "no weights": (lambda folder: (folder / "flow.pt").unlink(), "flow.pt is missing: .*modelscope download"),
     "empty weights": (lambda folder: replace(folder / "llm.pt", b""), "llm.pt is empty: delete"),
-    "truncated weights": (lambda folder: truncate(folder / "flow.pt"), "flow.pt is damaged: delete it, then .*flow.pt"),
-    "truncated session": (lambda folder: truncate(folder / "campplus.onnx"), "campplus.onnx is damaged: delete it"),
+    "truncated weights": (lambda folder: truncate(folder / "flow.pt"), "flow.pt is cut short, .*: delete .*flow.pt"),
+    "truncated session": (lambda folder: truncate(folder / "campplus.onnx"), "campplus.onnx is cut short, .*: delete"),
+    "weights of noise": (lambda folder: spoil(folder / "flow.pt"), "flow.pt is damaged: delete it, then .*flow.pt"),
+    "a session of noise": (lambda folder: spoil(folder / "campplus.onnx"), "campplus.onnx is damaged: delete it"),
     "another model's weights": (
         lambda folder: replace(folder / "hift.pt", (folder / "flow.pt").read_bytes()),
         "weights do not fit .*fetch both anew",
@@ -99,6 +109,7 @@ def in_a_process(model_dir: Path, **changes: Any) -> dict[str, Any]:
     """Load in a process of its own, where nothing is imported yet: the engine's details, or why not."""
     code = """
 import json, logging, sys
+from cosyserve.acceleration import ESTIMATOR
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError, load_engine
 logging.getLogger().addHandler(logging.NullHandler())
@@ -125,8 +136,22 @@ def test_no_library_anywhere(small_checkpoint: Path) -> None:
     assert said["error"].startswith("the CosyVoice library is not importable: git clone --recursive")
 
 
-def test_loading_leaves_the_log_as_it_was(small_checkpoint: Path) -> None:
-    said = in_a_process(small_checkpoint, source_dir=str(kit.library_dir()), streams=3)
+TRAINING_SECTION = """
+parquet_opener: !name:cosyvoice.dataset.processor.parquet_opener
+tokenize: !name:cosyvoice.dataset.processor.tokenize
+    get_tokenizer: !ref <get_tokenizer>
+    allowed_special: !ref <allowed_special>
+compute_f0: !name:cosyvoice.dataset.processor.compute_f0
+    sample_rate: !ref <sample_rate>
+    hop_size: 480
+data_pipeline: [!ref <parquet_opener>, !ref <tokenize>, !ref <compute_f0>]
+"""
+
+
+def test_a_published_yaml_loads_and_leaves_the_log_as_it_was(copy: Path) -> None:
+    """Its training section binds functions of a module that imports pyworld, which has no wheels."""
+    replace(copy / "cosyvoice2.yaml", (copy / "cosyvoice2.yaml").read_bytes() + TRAINING_SECTION.encode())
+    said = in_a_process(copy, source_dir=str(kit.library_dir()), streams=3)
     assert (said["type"], said["rate"], said["streams"]) == ("CosyVoice2", 24_000, 3)
     assert (said["level"], said["handlers"]) == (logging.ERROR, 1)
 

@@ -2,14 +2,18 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosyserve import check
+from cosyserve.library_folder import library_findings
+from cosyserve.model_folder import MODELS
 
 COMMON = (
     "llm.pt",
@@ -29,8 +33,23 @@ def make_model(directory: Path, files: tuple[str, ...] = COSYVOICE2) -> Path:
     for name in files:
         file = directory / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("weights")
+        file.write_bytes(whole_file(name))
     return directory
+
+
+def whole_file(name: str) -> bytes:
+    """As little as a file of that name can have and be whole."""
+    match Path(name).suffix:
+        case ".pt":
+            content = io.BytesIO()
+            with zipfile.ZipFile(content, "w") as archive:
+                archive.writestr("archive/data.pkl", b"weights")
+            return content.getvalue()
+        case ".onnx":
+            return b"\x08\x08\x3a\x02\x0a\x00"
+        case ".safetensors":
+            return b"\x02\0\0\0\0\0\0\0{}"
+    return b"text"
 
 
 def run_check(*argv: str) -> int:
@@ -57,7 +76,17 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     standard = [entry for entry in sys.path if entry and not entry.endswith(("-packages", "src", "workers"))]
     monkeypatch.setattr(sys, "path", [str(folder), *standard])
-    for module in ("torch", "espeakng_loader", "cosyvoice", "matcha"):
+    # What other tests have imported would be found without looking for it.
+    for module in (
+        "torch",
+        "onnxruntime",
+        "transformers",
+        "espeakng_loader",
+        "cosyvoice",
+        "matcha",
+        "tensorrt",
+        "vllm",
+    ):
         monkeypatch.delitem(sys.modules, module, raising=False)
     importlib.invalidate_caches()
     return folder
@@ -119,6 +148,14 @@ class TestModelFolder:
         (folder / "llm.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
         [problem] = check.model_folder_problems(folder)
         assert "llm.pt is a Git LFS pointer" in problem
+
+    @pytest.mark.parametrize("name", ["llm.pt", "campplus.onnx", "CosyVoice-BlankEN/model.safetensors"])
+    def test_file_that_is_cut_short_is_named(self, tmp_path: Path, name: str) -> None:
+        folder = make_model(tmp_path / "m")
+        (folder / name).write_bytes(whole_file(name)[:-1])
+        [problem] = check.model_folder_problems(folder)
+        assert problem.startswith(f"{folder / name} is cut short, or not what its name says: delete what is damaged")
+        assert f"--include {name} " in problem
 
     def test_folder_in_a_files_place(self, tmp_path: Path) -> None:
         folder = make_model(tmp_path / "m")
@@ -231,6 +268,23 @@ class TestEngines:
             assert problem.startswith(f"the model folder {gone} is missing: ")
         assert check.engine_problems("demo", gone) == []
 
+    @pytest.mark.parametrize("version", ["4.53.0", "4.57.6", "5.23.0"])
+    def test_transformers_that_makes_the_model_forget(
+        self, install: Callable[..., None], tmp_path: Path, version: str
+    ) -> None:
+        install("torch")
+        install("transformers", version)
+        [problem] = check.engine_problems("cosyvoice", make_model(tmp_path / "m"))
+        assert problem.startswith(f"with transformers {version} the library's language model forgets the text")
+        assert problem.endswith(": pip install 'transformers<4.53'")
+        assert check.engine_problems("native", tmp_path / "m") == []
+
+    @pytest.mark.parametrize("version", ["4.51.3", "4.52.4"])
+    def test_transformers_that_does_not(self, install: Callable[..., None], tmp_path: Path, version: str) -> None:
+        install("torch")
+        install("transformers", version)
+        assert check.engine_problems("cosyvoice", make_model(tmp_path / "m")) == []
+
     def test_native_refuses_cosyvoice3(self, install: Callable[..., None], tmp_path: Path) -> None:
         install("torch")
         [problem] = check.engine_problems("native", make_model(tmp_path / "m", COSYVOICE3))
@@ -286,6 +340,46 @@ class TestLibrary:
         self.make_library(site)
         importlib.invalidate_caches()
         assert check.library_problems(None) == []
+
+    def test_checkout_of_today_and_of_last_year(self, tmp_path: Path) -> None:
+        source = make_sources(tmp_path / "CosyVoice", models=("CosyVoice2", "CosyVoice3"), prompt="prompt_wav")
+        [finding] = library_findings(source, MODELS[1])
+        assert (finding.state, finding.text) == (
+            "ok",
+            f"the CosyVoice library in {source}: CosyVoice2 and CosyVoice3, prompts by path",
+        )
+        older = make_sources(tmp_path / "older", models=("CosyVoice2",), prompt="prompt_speech_16k")
+        assert library_findings(older, MODELS[0])[0].text.endswith(": CosyVoice2, prompts by tensor")
+        [problem] = library_findings(older, MODELS[1])
+        assert problem.text.endswith("does not know CosyVoice3, only CosyVoice2")
+        assert problem.remedy.startswith(f"git -C {older} pull --recurse-submodules")
+        assert problem.stops
+
+    def test_checkout_that_cannot_stream(self, tmp_path: Path) -> None:
+        source = make_sources(tmp_path / "old", models=("CosyVoice2",), prompt="prompt_speech_16k", flow="finalize")
+        [problem] = library_findings(source, MODELS[0])
+        assert "of a generation that cosyserve does not know" in problem.text
+        assert problem.stops
+
+    def test_sources_that_cannot_be_read_are_no_known_generation(self, tmp_path: Path) -> None:
+        source = make_sources(tmp_path / "odd", models=("CosyVoice2",), prompt="prompt_wav")
+        (source / "cosyvoice" / "flow" / "flow.py").write_text("def inference(:")
+        [problem] = library_findings(source, None)
+        assert problem.stops
+
+
+def make_sources(folder: Path, *, models: tuple[str, ...], prompt: str, flow: str = "streaming, finalize") -> Path:
+    """A checkout as far as its generation shows."""
+    files = {
+        "cosyvoice/cli/cosyvoice.py": "".join(f"class {model}: pass\n" for model in models),
+        "cosyvoice/cli/frontend.py": f"class FrontEnd:\n    def frontend_zero_shot(self, tts_text, {prompt}): pass\n",
+        "cosyvoice/flow/flow.py": f"class Flow:\n    def inference(self, token, {flow}): pass\n",
+        "third_party/Matcha-TTS/matcha/__init__.py": "",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
 
 
 class TestGpus:
@@ -385,7 +479,7 @@ class TestReport:
     ) -> None:
         install("torch")
         folder = make_model(tmp_path / "m")
-        (folder / "spk2info.pt").write_text("x")
+        (folder / "spk2info.pt").write_bytes(whole_file("spk2info.pt"))
         assert run_check("--engine", "native", "--model-dir", str(folder)) == 0
         report = capsys.readouterr().out
         assert "  note     flow.decoder.estimator.fp32.onnx (optional) is missing" in report
@@ -400,6 +494,26 @@ class TestReport:
         make_model(tmp_path / "m")
         assert run_check("--config", str(config)) == 1
         assert f"model.source_dir {tmp_path}/CosyVoice holds no CosyVoice library" in capsys.readouterr().out
+
+    def test_cosyvoice_can_start_without_a_gpu_unless_tensorrt_is_demanded(
+        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        make_model(tmp_path / "m")
+        make_sources(tmp_path / "CosyVoice", models=("CosyVoice2",), prompt="prompt_wav")
+        config = tmp_path / "config.toml"
+        section = '[model]\nengine = "cosyvoice"\ndir = "m"\nsource_dir = "CosyVoice"\n'
+        config.write_text(section)
+        assert run_check("--config", str(config)) == 0
+        report = capsys.readouterr().out
+        assert "Library and accelerations\n  ok       the CosyVoice library in " in report
+        assert "  note     without TensorRT: there is no CUDA GPU\n" in report
+        config.write_text(f"{section}tensorrt = true\nvllm = true\n")
+        assert run_check("--config", str(config)) == 1
+        report = capsys.readouterr().out
+        assert "  problem  TensorRT is asked for, but there is no CUDA GPU\n" in report
+        assert "  missing  vllm needs a CUDA GPU, which is not there\n" in report
+        assert '; or set model.tensorrt to "auto" or "false"\n' in report
 
     def test_missing_model_names_both_places(
         self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]

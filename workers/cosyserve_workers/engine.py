@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,7 @@ BUILT_IN = {
 
 def load_engine(config: EngineConfig) -> Engine:
     """Import the configured engine's factory by name and call it. Raises LoadError."""
+    _check(config)
     target = BUILT_IN.get(config.engine, config.engine)
     module_name, _, factory_name = target.partition(":")
     if not (module_name and factory_name):
@@ -81,6 +83,18 @@ def load_engine(config: EngineConfig) -> Engine:
     if factory is None:
         raise LoadError(f"engine {config.engine!r}: module {module_name} has no {factory_name!r}")
     return factory(config)
+
+
+def _check(config: EngineConfig) -> None:
+    """What can be seen without importing anything is told before anything is."""
+    from cosyserve.check import ESSENTIAL, engine_problems
+
+    if config.engine not in ESSENTIAL:
+        return
+    problems = engine_problems(config.engine, Path(config.model_dir))
+    if problems:
+        more = f" (and {len(problems) - 1} more: `cosyserve check` says all)" if len(problems) > 1 else ""
+        raise LoadError(f"{problems[0]}{more}")
 
 
 def _missing_module(engine: str, error: ModuleNotFoundError) -> str:

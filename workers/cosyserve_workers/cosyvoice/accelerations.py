@@ -2,24 +2,21 @@
 
 import fcntl
 import hashlib
-import importlib.metadata
 import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 import torch
 
+from cosyserve.acceleration import ESTIMATOR, SWITCH_OFF, package_version, tensorrt_lack, vllm_lack
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError
 
-ESTIMATOR = "flow.decoder.estimator.fp32.onnx"
-"""What TensorRT plans are built from."""
 BUILT_PATTERNS = ("*.plan", "vllm")
 """What the library writes into its model folder."""
 FLOWS_AT_ONCE = 1
@@ -40,7 +37,7 @@ class Machine:
     def here(cls) -> Self:
         """Look at the machine we are on."""
         gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        return cls(gpu, _version("tensorrt"), _version("vllm"))
+        return cls(gpu, package_version("tensorrt"), package_version("vllm"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +63,18 @@ def choose(config: EngineConfig, machine: Machine) -> Accelerations:
     """Decide by the configuration and by what there is. Raises LoadError where what is demanded is not there."""
     if config.precision not in {"auto", "fp32", "fp16"}:
         raise LoadError(f"model.precision {config.precision!r} is not known here: set it to auto, fp32 or fp16")
-    if config.vllm and not (machine.gpu and machine.vllm):
-        what, remedy = ("a CUDA GPU", "see to the driver") if not machine.gpu else ("the package", "pip install vllm")
-        raise LoadError(f"vllm needs {what}, which is not there: {remedy}, or set model.vllm to false")
-    missing = None if config.tensorrt == "false" else _missing_for_tensorrt(Path(config.model_dir), machine)
-    if missing and config.tensorrt == "true":
-        raise LoadError(f'TensorRT is asked for, but {missing}; or set model.tensorrt to "auto" or "false"')
-    tensorrt = config.tensorrt != "false" and missing is None
-    note = missing or ("" if tensorrt else "switched off in the configuration")
+    gpu = machine.gpu is not None
+    if config.vllm and (lack := vllm_lack(gpu=gpu, vllm=machine.vllm)):
+        raise LoadError(f"{lack.text}: {lack.remedy}")
+    lack = None
+    if config.tensorrt != "false":
+        lack = tensorrt_lack(Path(config.model_dir), gpu=gpu, tensorrt=machine.tensorrt)
+    if lack and config.tensorrt == "true":
+        raise LoadError(f"TensorRT is asked for, but {lack.text}: {lack.remedy}; {SWITCH_OFF}")
+    tensorrt = config.tensorrt != "false" and lack is None
+    note = f"{lack.text}: {lack.remedy}" if lack else "" if tensorrt else "switched off in the configuration"
     # As the library's own default: half precision has given some users silence.
     return Accelerations(config.precision == "fp16", tensorrt, config.vllm, note)
-
-
-def _missing_for_tensorrt(model_dir: Path, machine: Machine) -> str | None:
-    if machine.gpu is None:
-        return "there is no CUDA GPU: see that nvidia-smi lists one and that torch is a CUDA build"
-    if machine.tensorrt is None:
-        return "the package tensorrt is not there: pip install 'cosyserve[tensorrt]'"
-    if not (model_dir / ESTIMATOR).is_file():
-        return f"{model_dir / ESTIMATOR} is missing: download the model folder again"
-    return None
 
 
 @contextmanager
@@ -169,14 +158,3 @@ def _link(model_dir: Path, folder: Path) -> None:
             link.unlink()
         if not link.is_symlink():
             link.symlink_to(source)
-
-
-def _version(package: str) -> str | None:
-    if find_spec(package) is None:
-        return None
-    for distribution in (package, f"{package}-cu12", f"{package}-cu13"):
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "unknown"

@@ -1,6 +1,6 @@
 """Why the library has failed to load a model: a damaged file, a library that is too old, or nothing we know."""
 
-import contextlib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ _BROKEN_YAML = (yaml.YAMLError, ruamel_error.YAMLError)
 _MISUNDERSTANDINGS = (ImportError, AttributeError, TypeError, AssertionError, ValueError, KeyError, *_BROKEN_YAML)
 """What the library raises over a configuration that it does not know."""
 _WEIGHTS = frozenset({".pt", ".onnx", ".safetensors"})
+_READ_AT_ONCE = 2**20
 _LARGEST_SESSION = 2**30
 """Bytes. TensorRT's source may be larger than onnxruntime should be asked to open for a look."""
 
@@ -62,11 +63,12 @@ def _is_damaged(path: Path) -> bool:
 def _open_weights(path: Path) -> None:
     match path.suffix:
         case ".pt":
-            # Files of an old format cannot be mapped.
-            with contextlib.suppress(RuntimeError):
+            if zipfile.is_zipfile(path):
+                # Mapped, not read: only so much is looked at. Files of an old format cannot be mapped.
                 torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-                return
-            torch.load(path, map_location="cpu", weights_only=True)
+                _read_archive(path)
+            else:
+                torch.load(path, map_location="cpu", weights_only=True)
         case ".onnx" if path.stat().st_size < _LARGEST_SESSION:
             onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         case ".safetensors":
@@ -74,3 +76,12 @@ def _open_weights(path: Path) -> None:
 
             with safe_open(path, framework="pt"):
                 pass
+
+
+def _read_archive(path: Path) -> None:
+    """Raises BadZipFile where an entry is not what it was written as, or not where it should be."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as content:
+                while entry.CRC and content.read(_READ_AT_ONCE):
+                    pass

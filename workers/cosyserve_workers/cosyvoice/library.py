@@ -6,11 +6,14 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cosyserve.check import LIBRARY_URL, library_problems
+from cosyserve.check import library_problems
+from cosyserve.library_folder import LIBRARY_URL, update
 from cosyserve.model_folder import Model
 from cosyserve_workers.cosyvoice.voices import load_wav
 from cosyserve_workers.engine import LoadError
@@ -33,7 +36,7 @@ class Library:
 
     def update(self) -> str:
         """How to get a newer one."""
-        return f"git -C {self.folder} pull --recurse-submodules, or a fresh clone of {LIBRARY_URL}"
+        return update(self.folder)
 
 
 def open_library(source_dir: str) -> Library:
@@ -44,6 +47,7 @@ def open_library(source_dir: str) -> Library:
         raise LoadError(problems[0])
     if source:
         _put_on_path(source)
+    _do_without_pyworld()
     # Both hubs are asked for nothing: what is missing shall be said, not fetched.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
@@ -76,6 +80,17 @@ def check_generation(library: Library, model: Any) -> None:
     for name, method in wanted.items():
         if name not in inspect.signature(method).parameters:
             raise LoadError(f"the CosyVoice library in {library.folder} is from before May 2025: {library.update()}")
+
+
+def _do_without_pyworld() -> None:
+    """Stand in for a package that has to be compiled, and that a published yaml imports for its training section alone.
+
+    There `!name:` binds functions that serving never calls.
+    """
+    if find_spec("pyworld") is None:
+        stand_in = ModuleType("pyworld", "Not installed: only training needs it.")
+        stand_in.__spec__ = ModuleSpec("pyworld", None)
+        sys.modules["pyworld"] = stand_in
 
 
 def _put_on_path(source: Path) -> None:

@@ -72,7 +72,7 @@ class Hift:
                 # The Fourier frames of n hops are n + 1.
                 x = F.pad(x, (1, 0), "reflect")
             x = x + self._source_features(stage, spectrum)
-            x = sum(_run(block, x) for block in self._blocks[stage]) / self.sizes.branches
+            x = sum(_run(block, x) for block in self._blocks[stage]) / self.sizes.branches  # type: ignore[assignment]
         return self._audio(_conv(F.leaky_relu(x, LAST_SLOPE), self._post))
 
     def _source_features(self, stage: int, spectrum: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class Vocoder:
             # One batch for windows of one length: most streams move in the same stride.
             group = [index for index, window in enumerate(windows) if window.kept and window.frames == length]
             mel = torch.stack([windows[index].mel for index in group])
-            source = torch.stack([windows[index].source for index in group])
+            source = torch.stack([windows[index].source for index in group])  # type: ignore[misc]
             for index, decoded in zip(group, self._hift.decode(mel, source), strict=True):
                 audio[index] = windows[index].cut(decoded)
         for step, window in zip(steps, windows, strict=True):
