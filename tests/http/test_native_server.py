@@ -139,7 +139,7 @@ def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
     try:
         assert server.get("/health").status_code == 503
         (worker,) = server.model_info()["workers"]
-        assert "hift.pt cannot be read" in worker["reason"]
+        assert "hift.pt is cut short" in worker["reason"]
         assert worker["restarts"] == 0, "trying again would not help"
     finally:
         server.stop()
