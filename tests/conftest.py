@@ -10,5 +10,11 @@ settings.load_profile("untimed")
 
 # The model engines' tests need torch and a snapshot of the CosyVoice library, which `make test` installs and
 # `make test-light` does without.
-MODEL_TESTS = ["model/test_cosyvoice*", "model/test_native*", "model/test_download*", "http/test_cosyvoice*"]
+MODEL_TESTS = [
+    "model/test_cosyvoice*",
+    "model/test_native*",
+    "model/test_download*",
+    "http/test_cosyvoice*",
+    "http/test_native*",
+]
 collect_ignore_glob = [] if find_spec("torch") and find_spec("xinference") else MODEL_TESTS

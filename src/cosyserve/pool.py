@@ -219,6 +219,7 @@ class Pool:
                 tensorrt=model.tensorrt,
                 vllm=model.vllm,
                 streams=model.streams,
+                state_budget_gib=model.state_budget_gib,
                 device=device,
             ),
             device=device,

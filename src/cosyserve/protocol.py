@@ -68,6 +68,7 @@ class EngineConfig:
     tensorrt: str = "auto"
     vllm: bool = False
     streams: int = 0
+    state_budget_gib: float = 0.0
     device: str | None = None
 
 

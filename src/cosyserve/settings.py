@@ -86,6 +86,7 @@ class ModelSettings(Section):
     tensorrt: Literal["auto", "true", "false"] = "auto"
     vllm: bool = False
     streams: int = Field(0, ge=0)
+    state_budget_gib: float = Field(0, ge=0)
 
     @field_validator("tensorrt", mode="before")
     @classmethod

@@ -8,8 +8,8 @@ import pytest
 from tests.model import cosyvoice_kit as kit
 
 torch = pytest.importorskip("torch")
-from cosyserve_workers.cosyvoice.stretch import Stretch  # noqa: E402
 from cosyserve_workers.cosyvoice.vocoder import OverlapVocoder, faded  # noqa: E402
+from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
 
 pytestmark = kit.LIBRARY
 

@@ -11,7 +11,8 @@ from cosyserve_workers.engine import RequestError
 from tests.model import cosyvoice_kit as kit
 
 pytest.importorskip("torch")
-from cosyserve_workers.cosyvoice.text import BLOCK_CHARS, SEGMENT_TOKENS, clean, pack
+from cosyserve_workers.cosyvoice.text import BLOCK_CHARS, SEGMENT_TOKENS
+from cosyserve_workers.text import clean, pack
 
 pytestmark = kit.LIBRARY
 

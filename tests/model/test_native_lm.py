@@ -1,5 +1,6 @@
 """The batched language model, against the CosyVoice library's, and a stream in company against the same one alone."""
 
+import dataclasses
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.lm import LanguageModel
+from cosyserve_workers.native.lm_graphs import DecodeGraphs
 from cosyserve_workers.native.lm_weights import STOP
 from cosyserve_workers.native.sampling import Sampler
 
@@ -247,6 +249,39 @@ def test_all_slots_in_order_are_read_in_place_with_the_same_outcome(model: Langu
     model.prefill(range(10), inputs)
     gathered = model.decode(range(9, -1, -1), tokens.flip(0)).flip(0)
     assert relative_error(gathered, in_place.log_softmax(dim=-1)) <= 1e-5
+
+
+def test_steps_as_graphs_over_all_slots_are_as_steps_without(model: LanguageModel, monkeypatch: Any) -> None:
+    """All but the recording itself, which takes a GPU: here a graph is the step as it is."""
+    generator = torch.Generator().manual_seed(31)
+    streams = [Stream(seed, begins=3 * seed, input=Input.draw("zero_shot", generator)) for seed in range(14)]
+    wanted = [dataclasses.replace(stream, tokens=[], logits=[]) for stream in streams]
+    run_together(model, wanted, 20, random.Random(1))
+    captured: list[Any] = []
+
+    def capture(step: Any) -> Any:
+        captured.append(step)
+        return step
+
+    monkeypatch.setattr(model, "_graphs", DecodeGraphs(model, capture))
+    run_together(model, streams, 20, random.Random(1))
+    assert captured, "no graph was made"
+    for stream, plain in zip(streams, wanted, strict=True):
+        assert stream.tokens == plain.tokens
+        assert relative_error(torch.stack(stream.logits), torch.stack(plain.logits).log_softmax(dim=-1)) <= 1e-5
+
+
+@pytest.mark.parametrize("broken", ["wrong", "impossible"])
+def test_graphs_that_do_not_work_are_left_out(model: LanguageModel, monkeypatch: Any, broken: str) -> None:
+    def capture(step: Any) -> Any:
+        if broken == "impossible":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return lambda: step() + 1e3
+
+    stream = Input.draw("zero_shot", torch.Generator().manual_seed(32))
+    wanted = our_scores(model, 2, stream, [5, 6, 7]).log_softmax(dim=-1)
+    monkeypatch.setattr(model, "_graphs", DecodeGraphs(model, capture))
+    assert relative_error(our_scores(model, 2, stream, [5, 6, 7]), wanted) <= 1e-5
 
 
 def test_a_stream_may_fill_its_slot_and_no_more(small_checkpoint: Path) -> None:

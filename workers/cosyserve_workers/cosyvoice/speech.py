@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.cosyvoice.randomness import Dice
-from cosyserve_workers.cosyvoice.stretch import Stretch
 from cosyserve_workers.cosyvoice.turns import Pace, Turns
 from cosyserve_workers.cosyvoice.vocoder import vocoder_for
 from cosyserve_workers.cosyvoice.voices import Voice
+from cosyserve_workers.mel_stretch import Stretch
 
 GRID = 25
 """Chunks end at multiples of so many tokens, counted from the prompt's start: so the model was trained."""

@@ -16,14 +16,13 @@ The library's own rules (numbers to words, 60 to 80 tokens a segment) apply betw
 """
 
 import logging
-import re
 import threading
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from cosyserve.protocol import FailureCode
 from cosyserve_workers.engine import RequestError
+from cosyserve_workers.text import PAUSE, SENTENCE_END, SPACE, clean, is_speakable, pack, without_markers
 
 BLOCK_CHARS = 300
 """Normalising takes about a millisecond a character on a slow core. Whole requests of everyday length fit in."""
@@ -34,38 +33,7 @@ END_OF_PROMPT = "<|endofprompt|>"
 SYSTEM_PROMPT = "You are a helpful assistant."
 """What every prompt of CosyVoice3 begins with."""
 
-_MARKER = re.compile(r"<\|.*?\|>", re.DOTALL)
-_HALF_MARKER = re.compile(r"<\||\|>")
-_PICTOGRAPHS = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\ufe00-\ufe0f\u20e3\U000e0000-\U000e007f]+")
-_UNSEEN = frozenset({"Cf", "Cs", "Co", "Cn"})
-_SENTENCE_END = re.compile(r"(?<=[。！？!?；;])|(?<=\.)(?=\s)")
-_PAUSE = re.compile(r"(?<=[，,、；;：:…])")
-_SPACE = re.compile(r"(?<=\s)")
-
 log = logging.getLogger(__name__)
-
-
-def clean(text: str) -> str:
-    """Without what only a machine could have meant; white space in single spaces, none at the ends."""
-    kept = "".join(_visible(char) for char in text)
-    return " ".join(_without_markers(_PICTOGRAPHS.sub(" ", kept)).split())
-
-
-def _visible(char: str) -> str:
-    category = unicodedata.category(char)
-    if category in _UNSEEN:
-        return ""
-    return " " if category in {"Cc", "Zl", "Zp"} else char
-
-
-def _without_markers(text: str) -> str:
-    # Spaces take their place, so that the halves around one cannot become another.
-    return _HALF_MARKER.sub(" ", _MARKER.sub(" ", text))
-
-
-def is_speakable(text: str) -> bool:
-    """Whether there is a letter or a digit, in any script."""
-    return any(unicodedata.category(char)[0] in "LN" for char in text)
 
 
 class TextFrontEnd:
@@ -98,11 +66,11 @@ class TextFrontEnd:
         return self._cut_up(cleaned)
 
     def _cut_up(self, cleaned: str) -> Iterator[str]:
-        for block in pack(cleaned, (_SENTENCE_END, _PAUSE, _SPACE), BLOCK_CHARS, len):
+        for block in pack(cleaned, (SENTENCE_END, PAUSE, SPACE), BLOCK_CHARS, len):
             for segment in self._normalise(block):
-                spoken = _without_markers(segment).strip()
+                spoken = without_markers(segment).strip()
                 if is_speakable(spoken):
-                    yield from pack(spoken, (_PAUSE, _SPACE), SEGMENT_TOKENS, lambda part: len(self.tokens(part)))
+                    yield from pack(spoken, (PAUSE, SPACE), SEGMENT_TOKENS, lambda part: len(self.tokens(part)))
 
     def _normalise(self, block: str) -> list[str]:
         if not is_speakable(block):
@@ -126,7 +94,7 @@ class TextFrontEnd:
             log.warning(
                 "the library's normaliser failed (%s): the prompt text is taken as written", type(error).__name__
             )
-        return self.system_prompt() + _without_markers(said).strip()
+        return self.system_prompt() + without_markers(said).strip()
 
     def system_prompt(self) -> str:
         """Make what stands before the text where the request has nothing to put there."""
@@ -138,29 +106,3 @@ class TextFrontEnd:
         if self._version3 and not wanted.startswith(SYSTEM_PROMPT):
             wanted = f"{SYSTEM_PROMPT} {wanted}"
         return wanted + END_OF_PROMPT
-
-
-def pack(text: str, borders: tuple[re.Pattern[str], ...], limit: int, size: Callable[[str], int]) -> Iterator[str]:
-    """Cut `text` into parts of at most `limit`, as long as can be, at the first kind of border that will do.
-
-    borders: patterns of no width, the best place to cut first; where none helps, a part is halved.
-    """
-    if size(text) <= limit:
-        if text.strip():
-            yield text
-        return
-    if not borders:
-        middle = len(text) // 2
-        if not middle:
-            yield text
-            return
-        yield from pack(text[:middle], (), limit, size)
-        yield from pack(text[middle:], (), limit, size)
-        return
-    packed = ""
-    for piece in borders[0].split(text):
-        if packed and size(packed + piece) > limit:
-            yield from pack(packed, borders[1:], limit, size)
-            packed = ""
-        packed += piece
-    yield from pack(packed, borders[1:], limit, size)

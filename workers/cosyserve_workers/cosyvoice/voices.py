@@ -1,10 +1,7 @@
 """What the model needs to know of a prompt, computed once for each voice."""
 
 import tempfile
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +9,11 @@ from typing import Any
 import soundfile
 import torch
 from torch import Tensor
-from torchaudio.transforms import Resample
 
 from cosyserve.protocol import FailureCode, Prompt
+from cosyserve_workers.budgeted_cache import BudgetedCache
 from cosyserve_workers.engine import RequestError
+from cosyserve_workers.resampling import resample
 
 VOICES = 100
 """How many are kept: at most 50 MB, were all of them 30 s long."""
@@ -45,33 +43,11 @@ class Voices:
 
     def __init__(self, extract: Callable[[Prompt], Voice], capacity: int = VOICES) -> None:
         self._extract = extract
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, Future[Voice]] = OrderedDict()
+        self._known = BudgetedCache[str, Voice](capacity, lambda _: 1)
 
     def voice(self, prompt: Prompt) -> Voice:
         """Look it up or compute it. Requests that bring the same new voice at once wait for one computation."""
-        with self._lock:
-            found = self._known.get(prompt.digest)
-            if found is None:
-                mine = self._known[prompt.digest] = Future[Voice]()
-            else:
-                self._known.move_to_end(prompt.digest)
-        if found is not None:
-            return found.result()
-        try:
-            voice = self._extract(prompt)
-        except BaseException as error:
-            with self._lock:
-                # The next request tries again.
-                self._known.pop(prompt.digest, None)
-            mine.set_exception(error)
-            raise
-        mine.set_result(voice)
-        with self._lock:
-            while len(self._known) > self._capacity:
-                self._known.popitem(last=False)
-        return voice
+        return self._known.get(prompt.digest, lambda: self._extract(prompt))
 
 
 def extract(frontend: Any, sample_rate: int, prompt: Prompt, *, as_path: bool) -> Voice:
@@ -89,8 +65,7 @@ def extract(frontend: Any, sample_rate: int, prompt: Prompt, *, as_path: bool) -
             soundfile.write(path, prompt.samples, prompt.sample_rate, subtype="FLOAT")
             features = frontend.frontend_zero_shot("", "", str(path), sample_rate, "")
     else:
-        samples = torch.from_numpy(prompt.samples.copy())[None]
-        heard = Resample(prompt.sample_rate, TOKENIZER_RATE)(samples)
+        heard = resample(prompt.samples, prompt.sample_rate, TOKENIZER_RATE)[None]
         features = frontend.frontend_zero_shot("", "", heard, sample_rate, "")
     if torch.cuda.is_available():
         # The language model and the rest run on streams of their own.
@@ -106,6 +81,4 @@ def load_wav(path: str, target_sr: int, min_sr: int = TOKENIZER_RATE) -> Tensor:
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if rate < min_sr:
         raise ValueError(f"{rate} Hz is too low a rate for a prompt")
-    mono = torch.from_numpy(samples.mean(axis=1))[None]
-    resampled: Tensor = Resample(rate, target_sr)(mono)
-    return resampled
+    return resample(samples.mean(axis=1), rate, target_sr)[None]

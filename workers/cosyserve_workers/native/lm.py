@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
 from cosyserve_workers.native.lm_attention import KeyValueCache, Piece, PieceAttention, StepAttention
+from cosyserve_workers.native.lm_graphs import DecodeGraphs, capture_cuda
 from cosyserve_workers.native.lm_weights import Layer, Sizes, Weights, load_weights
 
 _SOS, _TASK = 0, 1
@@ -39,6 +40,7 @@ class LanguageModel:
         self._cache = KeyValueCache(
             (self.sizes.layers, slots, self.sizes.kv_heads, max_tokens, self.sizes.head_dim), self.device, self.dtype
         )
+        self._graphs = DecodeGraphs(self, capture_cuda) if self.device.type == "cuda" else None
         self._cos, self._sin = _rotary_tables(self.sizes, max_tokens, self.device, self.dtype)
 
     @classmethod
@@ -91,14 +93,17 @@ class LanguageModel:
         softmax: upstream hands its sampler their log-softmax, which differs by a constant that no sampler sees.
         Raises ValueError where a slot has no room.
         """
-        positions = torch.tensor([self.lengths[slot] for slot in slots])
+        positions = [min(length, self.max_tokens - 1) for length in self.lengths]
         for slot in slots:
             self._make_room(slot, 1)
         longest = max(self.lengths[slot] for slot in slots)
         span = min(self.max_tokens, -(-longest // _SPAN_STEP) * _SPAN_STEP)
+        if self._graphs is not None:
+            return self._graphs.decode(slots, tokens, positions, span)
         every = list(slots) == list(range(self.slots))
         index = None if every else torch.tensor(slots).to(self.device, non_blocking=True)
-        return self.step(index, tokens, positions.to(self.device, non_blocking=True), span)
+        own = torch.tensor([positions[slot] for slot in slots])
+        return self.step(index, tokens, own.to(self.device, non_blocking=True), span)
 
     def step(self, slots: Tensor | None, tokens: Tensor, positions: Tensor, span: int) -> Tensor:
         """Run one decode step without book-keeping: the part that a CUDA graph can hold.

@@ -40,7 +40,8 @@ class FlowStep:
 class Flow:
     """CosyVoice2's flow (`CausalMaskedDiffWithXvec`), solved in chunks as one pass with `streaming=True` would be.
 
-    Not thread-safe: one thread calls it and the methods of its streams.
+    One thread calls it and the methods of its streams; but after a `reserve`, several may each `advance` streams of
+    their own.
     """
 
     def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
@@ -64,13 +65,17 @@ class Flow:
         return flow
 
     @torch.inference_mode()
-    def voice_state(self, prompt_tokens: Tensor, prompt_mel: Tensor, speaker_embedding: Tensor) -> VoiceState:
+    def voice_state(
+        self, prompt_tokens: Tensor, prompt_mel: Tensor, speaker_embedding: Tensor, most_bytes: int | None = None
+    ) -> VoiceState:
         """Solve as much of a prompt as does not depend on what follows: its first (P - 3) // 25 chunks.
 
         Args:
             prompt_tokens: int64 [P] at 25 Hz.
             prompt_mel: [frames, 80], log-mel at 50 Hz; 2 * P frames.
             speaker_embedding: [192], of any norm.
+            most_bytes: memory that its chunks may take. With fewer of them each stream solves the rest itself, to the
+                same frames.
         """
         tokens = prompt_tokens.to(self.device)
         speaker = functional.normalize(speaker_embedding.to(device=self.device, dtype=self.dtype), dim=0)
@@ -84,11 +89,27 @@ class Flow:
             state_bytes=small + prompt_mel.numel() * self.dtype.itemsize,
         )
         chunks = max(len(tokens) - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
+        if most_bytes is not None:
+            chunks = min(chunks, max(most_bytes, 0) // self.pool.block_bytes)
         if chunks == 0:
             return voice
         piece = self._piece(FlowStream(voice, self.pool), chunks * CHUNK_TOKENS, keep=True)
         ((_, carry),) = self._solver.solve([piece])
         return VoiceState(tokens, voice.mel, voice.speaker, carry, voice.state_bytes + chunks * self.pool.block_bytes)
+
+    def voice_bytes(self, prompt_tokens: int) -> int:
+        """Tell what the blocks of a whole `voice_state` take, for a prompt of so many tokens."""
+        return max(prompt_tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS * self.pool.block_bytes
+
+    def bytes_after(self, stream: FlowStream, tokens: int) -> int:
+        """Tell what `stream.state_bytes` would be after an advance with so many new tokens, keeping state."""
+        chunks = max(len(stream.tokens) + tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
+        own = chunks - len(stream.voice.carry.blocks)
+        return own * self.pool.block_bytes + stream.carry.small_bytes if own > 0 else 0
+
+    def reserve(self, tokens: int) -> None:
+        """Make what is shared ready for streams of so many tokens, their prompts' included."""
+        self._solver.reserve(tokens)
 
     def open(self, voice: VoiceState) -> FlowStream:
         """Start a stream, one for each text segment. It refers to the voice's state and copies nothing."""

@@ -1,5 +1,6 @@
 """What a sequence carries from one solve to the next: keys, values and the frames that convolutions look back to."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -108,7 +109,7 @@ class BlockPool:
 
     def take(self) -> Block:
         """A block with anything in it."""
-        if self._free:
+        with contextlib.suppress(IndexError):
             return self._free.pop()
         return Block(*(torch.empty(shape, device=self._device, dtype=self._dtype) for shape in self._shapes))
 

@@ -66,6 +66,10 @@ class Solver:
         """The token id that stands for a look-ahead past the end."""
         return self._encoder.absent
 
+    def reserve(self, tokens: int) -> None:
+        """Make the tables long enough for sequences of so many tokens; `solve` then changes nothing of ours."""
+        self._encoder.reserve(tokens)
+
     def solve(self, pieces: Sequence[Piece]) -> list[tuple[Tensor, Carry]]:
         """Solve all pieces as one batch.
 
@@ -115,7 +119,7 @@ class Solver:
 
     def _encode(self, pieces: Sequence[Piece], by_token: Layout, by_frame: Layout) -> tuple[Tensor, EncoderLeft]:
         """The mean mel [frames, 80], and what the encoder's convolutions remember."""
-        self._encoder.reserve(max(len(piece.carry.blocks) * CHUNK_TOKENS + piece.length for piece in pieces))
+        self.reserve(max(len(piece.carry.blocks) * CHUNK_TOKENS + piece.length for piece in pieces))
         left = EncoderLeft(
             torch.stack([piece.carry.encoder.lookahead for piece in pieces]),
             torch.stack([piece.carry.encoder.upsampling for piece in pieces]),

@@ -25,10 +25,14 @@ VOICED_ABOVE_HZ = 10.0
 
 @dataclass(slots=True)
 class SourceState:
-    """One stream's. turns: phase of the fundamental at the next frame's centre before that frame's own step, mod 1."""
+    """One stream's.
+
+    turns: phase of the fundamental, mod 1, at the next frame's centre before that frame's own step; float64, where the
+    pitch lies.
+    """
 
     generator: torch.Generator
-    turns: float = 0.0
+    turns: Tensor | float = 0.0
     noise: Tensor | None = None
     """[f, 480, harmonics]: drawn for frames that may still be made again."""
     started: bool = False
@@ -84,7 +88,7 @@ class HarmonicSource:
 
     def _settle(self, centres: Tensor, state: SourceState, keep: int) -> None:
         if keep:
-            state.turns = float(centres[keep - 1].frac())
+            state.turns = centres[keep - 1].frac()
             state.started = True
             assert state.noise is not None
             state.noise = state.noise[keep:]

@@ -1,0 +1,145 @@
+"""The real server with the engine `native` on the small checkpoint, over HTTP."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import sounds
+from tests.model import cosyvoice_kit as kit
+from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
+from tests.serving import Server, Tables, wait_for
+
+pytestmark = [pytest.mark.timeout(600)]
+
+VOICE = sounds.prompt(2.1, hertz=220)
+INSTRUCTION = "用四川话说这句话<|endofprompt|>"
+
+
+def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: object) -> Server:
+    """A server whose /health says `status`."""
+    section = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
+    # A replaced worker loads for a while, on a busy machine.
+    settings: Tables = {"model": section, "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300}}
+    server = Server(folder, settings, {"CUDA_VISIBLE_DEVICES": ""}, await_health="starting")
+    server.start()
+
+    def has_status() -> bool:
+        # Asked as often as `wait_for` does, the front end would take the processor that the model loads on.
+        time.sleep(0.5)
+        return server.health() == status
+
+    try:
+        wait_for(has_status, f"/health to say {status!r}", 300)
+    except BaseException:
+        server.stop()
+        print(server.output())
+        raise
+    return server
+
+
+@pytest.fixture(scope="module")
+def server(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
+    server = server_on(tmp_path_factory.mktemp("server"), small_checkpoint)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"),
+    [
+        ({}, "instruct2"),
+        ({"instruction": INSTRUCTION, "prompt_wav": VOICE}, "instruct2"),
+        ({"prompt_wav": VOICE}, "cross_lingual"),
+        ({"prompt_wav": VOICE, "prompt_text": "希望你以后能够做的比我还好呦。"}, "zero_shot"),
+    ],
+    ids=["text alone", "instruction and voice", "voice", "voice and transcript"],
+)
+def test_each_way_of_asking_is_answered_in_its_mode(server: Server, fields: dict[str, Any], mode: str) -> None:
+    answer = server.speak(text="你好，世界。", seed=1, **fields)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-synthesis-mode"] == mode
+    assert answer.headers["x-sample-rate"] == "24000"
+    pcm = np.frombuffer(answer.content, "<i2")
+    # 25 tokens a second, two 50 Hz frames of 480 samples each.
+    assert len(pcm)
+    assert len(pcm) % 960 == 0
+    assert np.abs(pcm.astype(int)).max() > 0
+
+
+def test_the_first_byte_comes_before_the_rest_is_made(server: Server) -> None:
+    with server.stream(text=kit.TEXT * 4, prompt_wav=VOICE, seed=3) as answer:
+        pieces = answer.iter_raw()
+        assert next(pieces)
+        assert server.model_info()["running"] == 1
+        assert len(b"".join(pieces)) > 0
+
+
+def test_ten_clients_at_once(server: Server) -> None:
+    def speak(seed: int) -> bytes:
+        answer = server.speak(text="今天天气很好，我们去公园走走吧。", prompt_wav=VOICE, seed=seed)
+        assert answer.status_code == 200
+        pcm: bytes = answer.content
+        return pcm
+
+    alone = speak(5)
+    with ThreadPoolExecutor(10) as clients:
+        beside = list(clients.map(speak, [5, *range(100, 109)]))
+    # Cores are shared out otherwise in company, so sums are rounded otherwise; tokens, and so lengths, are the same.
+    assert len(beside[0]) == len(alone)
+    assert len(set(map(len, beside))) > 1
+
+
+def test_a_client_that_goes_away_frees_its_stream(server: Server) -> None:
+    with server.stream(text=kit.TEXT * 3, prompt_wav=VOICE, seed=3) as answer:
+        assert next(answer.iter_raw())
+    server.await_idle()
+
+
+def test_no_ones_words_are_in_the_log(server: Server) -> None:
+    assert server.speak(text="悄悄话", prompt_wav=VOICE, seed=1).status_code == 200
+    assert "悄悄话" not in server.output()
+    assert "悄悄话".encode("unicode_escape").decode() not in server.output()
+
+
+def test_unspeakable_text_is_the_clients_mistake(server: Server) -> None:
+    answer = server.speak(text="٪٪1️⃣"[:2], prompt_wav=VOICE)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "unspeakable_text"
+
+
+def test_a_killed_worker_is_replaced_and_what_was_not_heard_is_said_again(server: Server) -> None:
+    (worker,) = server.model_info()["workers"]
+    with ThreadPoolExecutor(4) as clients:
+        jobs = [clients.submit(server.speak, text=kit.TEXT, prompt_wav=VOICE, seed=seed) for seed in range(4)]
+        wait_for(lambda: server.model_info()["running"] == 4, "four streams")
+        os.kill(worker["pid"], signal.SIGKILL)
+        # Those that were heard are broken; the rest is whole.
+        answers = [job for job in jobs if job.exception(300) is None]
+    assert all(job.result().status_code == 200 for job in answers)
+    assert server.speak(text="你好", prompt_wav=VOICE).status_code == 200
+
+
+def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
+    small_checkpoint: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(small_checkpoint, model, copy_function=os.symlink)
+    (model / "hift.pt").unlink()
+    (model / "hift.pt").write_bytes((small_checkpoint / "hift.pt").read_bytes()[:1000])
+    server = server_on(tmp_path, model, status="unavailable")
+    try:
+        assert server.get("/health").status_code == 503
+        (worker,) = server.model_info()["workers"]
+        assert "hift.pt is cut short" in worker["reason"]
+        assert worker["restarts"] == 0, "trying again would not help"
+    finally:
+        server.stop()

@@ -1,0 +1,228 @@
+"""The thread that runs the networks, and what crosses to it and from it: segments in, sound out.
+
+A stream's own thread prepares text and voice, then waits for sound. Everything else happens here, turn by turn: what
+came is taken in, the cancelled leave, the scheduler names a turn, the networks take it. `cancelled` is asked between
+turns and by this thread alone: so the heartbeat stops when the networks hang, whatever else waits.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cosyserve_workers.engine import EngineBroken
+from cosyserve_workers.native.networks import Networks, Plan, Request, Segment, Voice
+from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
+
+DeviceLost = getattr(torch, "AcceleratorError", ())
+"""What torch raises for errors after which a process cannot use its GPU any more."""
+
+log = logging.getLogger(__name__)
+
+
+class Utterance:
+    """A request, as the thread sees it that waits for its sound. Made by `Driver.begin`; nothing here waits but `rest`.
+
+    cancelled: whether to end early, asked between turns by the driver.
+    """
+
+    def __init__(self, driver: "Driver", cancelled: Callable[[], bool]) -> None:
+        self.cancelled = cancelled
+        self.request: Request | None = None
+        self.complete = False
+        self._driver = driver
+        self._sound: queue.SimpleQueue[NDArray[np.float32] | Exception | None] = queue.SimpleQueue()
+
+    def say(self, segment: Segment) -> None:
+        """Give it another segment."""
+        self._driver.post(lambda: self._driver.take_segment(self, segment))
+
+    def finish(self) -> None:
+        """Tell that no segment will follow."""
+        self._driver.post(lambda: self._driver.take_end(self))
+
+    def leave(self) -> None:
+        """Take it out of whatever it is in, its end included."""
+        self._driver.post(lambda: self._driver.remove(self, None))
+
+    def made(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the sound that is there by now: [n] float32 each. Raises what went wrong."""
+        while not self._sound.empty():
+            sound = self._sound.get()
+            if sound is None:
+                self.put(None)  # for `rest`
+                return
+            yield _sound_or_raise(sound)
+
+    def rest(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all sound until its end, as it is made: [n] float32 each. Raises what went wrong."""
+        while (sound := self._sound.get()) is not None:
+            yield _sound_or_raise(sound)
+
+    def put(self, sound: NDArray[np.float32] | Exception | None) -> None:
+        """Hand over sound, an error, or None for the end."""
+        self._sound.put(sound)
+
+
+def _sound_or_raise(sound: NDArray[np.float32] | Exception) -> NDArray[np.float32]:
+    if isinstance(sound, Exception):
+        raise sound
+    return sound
+
+
+class Driver:
+    """Runs the networks for up to `plan.slots` utterances at once, on a thread of its own.
+
+    All methods but `begin`, `post` and `close` are for that thread.
+    """
+
+    def __init__(self, networks: Networks, plan: Plan) -> None:
+        self._networks = networks
+        self._scheduler = Scheduler(plan.solve_width, plan.prefill_rows)
+        self._taking_part: dict[int, Utterance] = {}
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._broken: EngineBroken | None = None
+        self._thread = threading.Thread(target=self._run, name="networks", daemon=True)
+        self._thread.start()
+
+    def begin(self, voice: Voice, seed: int, speed: float, cancelled: Callable[[], bool]) -> Utterance:
+        """Begin an utterance; its segments follow."""
+        utterance = Utterance(self, cancelled)
+        self.post(lambda: self._take_in(utterance, voice, seed, speed))
+        return utterance
+
+    def post(self, event: Callable[[], None]) -> None:
+        """Have something done between turns. Raises EngineBroken where there will be none."""
+        if self._broken is not None:
+            raise self._broken
+        self._inbox.put(event)
+
+    def close(self) -> None:
+        """End the thread after its turn."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _take_in(self, utterance: Utterance, voice: Voice, seed: int, speed: float) -> None:
+        utterance.request = self._networks.open(seed, speed, voice)
+        self._taking_part[utterance.request.slot] = utterance
+        self._scheduler.join(utterance.request.slot, time.monotonic())
+
+    def take_segment(self, utterance: Utterance, segment: Segment) -> None:
+        """Hand a segment to the networks. One that left gets no more."""
+        request = utterance.request
+        if request is None:
+            return
+        try:
+            self._networks.add(request, segment)
+        except Exception as error:
+            self.remove(utterance, error)
+            return
+        self._scheduler.say(request.slot, len(request.voice.features.speech_tokens), segment.rows)
+
+    def take_end(self, utterance: Utterance) -> None:
+        """Note that its text is complete."""
+        utterance.complete = True
+        self._remove_if_said(utterance)
+
+    def remove(self, utterance: Utterance, ending: Exception | None) -> None:
+        """Take an utterance out and end its sound, with an error or without. It may be out already."""
+        request = utterance.request
+        if request is None:
+            return
+        utterance.request = None
+        del self._taking_part[request.slot]
+        self._scheduler.leave(request.slot)
+        self._networks.close(request)
+        utterance.put(ending)
+
+    def _remove_if_said(self, utterance: Utterance) -> None:
+        request = utterance.request
+        if request is not None and utterance.complete and self._scheduler.idle(request.slot):
+            self.remove(utterance, None)
+
+    def _run(self) -> None:
+        idle = True
+        try:
+            while self._take_events(wait=idle):
+                self._dismiss_cancelled()
+                turn = self._scheduler.next()
+                idle = turn is None
+                if turn is not None:
+                    self._take(turn)
+        except DeviceLost as error:
+            self._break_off(EngineBroken(f"the GPU is lost to this process: {error}"))
+        except Exception as error:
+            log.exception("the networks' thread failed")
+            self._break_off(EngineBroken(f"the networks' thread failed: {error!r}"))
+
+    def _take_events(self, *, wait: bool) -> bool:
+        """Do what was posted. Returns whether to go on."""
+        while wait or not self._inbox.empty():
+            event = self._inbox.get()
+            if event is None:
+                return False
+            event()
+            wait = False
+        return True
+
+    def _dismiss_cancelled(self) -> None:
+        for utterance in list(self._taking_part.values()):
+            if utterance.cancelled():
+                self.remove(utterance, None)
+
+    def _break_off(self, reason: EngineBroken) -> None:
+        self._broken = reason
+        for utterance in self._taking_part.values():
+            utterance.put(reason)
+
+    def _take(self, turn: Turn) -> None:
+        """Take a turn. What goes wrong in it ends those that took part, and nobody else."""
+        try:
+            match turn:
+                case Prefill():
+                    self._prefill(turn)
+                case Decode():
+                    self._decode(turn)
+                case Solve():
+                    self._solve(turn)
+        except DeviceLost:
+            raise
+        except Exception as error:
+            for slot in _streams(turn):
+                self.remove(self._taking_part[slot], error)
+
+    def _prefill(self, turn: Prefill) -> None:
+        pieces = [(self._request(slot), rows) for slot, rows in turn.pieces]
+        for (slot, rows), drawn in zip(turn.pieces, self._networks.prefill(pieces), strict=True):
+            if self._scheduler.prefilled(slot, rows):
+                assert drawn is not None
+                self._scheduler.drawn(slot, token=drawn.token, ended=drawn.ended)
+
+    def _decode(self, turn: Decode) -> None:
+        steps = self._networks.decode([self._request(slot) for slot in turn.streams])
+        for slot, drawn in zip(turn.streams, steps, strict=True):
+            self._scheduler.drawn(slot, token=drawn.token, ended=drawn.ended)
+
+    def _solve(self, turn: Solve) -> None:
+        sounds = self._networks.solve([self._request(slot) for slot in turn.streams])
+        now = time.monotonic()
+        for slot, (samples, chunk) in zip(turn.streams, sounds, strict=True):
+            utterance = self._taking_part[slot]
+            if len(samples):
+                utterance.put(samples)
+            self._scheduler.solved(slot, chunk, now)
+            self._remove_if_said(utterance)
+
+    def _request(self, slot: int) -> Request:
+        request = self._taking_part[slot].request
+        assert request is not None
+        return request
+
+
+def _streams(turn: Turn) -> Sequence[int]:
+    return [slot for slot, _ in turn.pieces] if isinstance(turn, Prefill) else turn.streams

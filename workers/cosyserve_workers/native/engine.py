@@ -1,0 +1,73 @@
+"""The engine `native`: requests in, sound out."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosyserve.protocol import Mode, Prompt, Synthesize
+from cosyserve_workers.budgeted_cache import BudgetedCache
+from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.driver import Driver
+from cosyserve_workers.native.features import FeatureExtractor, VoiceFeatures
+from cosyserve_workers.native.networks import SAMPLE_RATE, Networks, Plan, Voice
+from cosyserve_workers.native.script import ScriptWriter
+
+FEATURES_BUDGET = 64 * 2**20
+"""Bytes of voices' features: a hundred prompts of 30 s, and some hundreds of the usual length."""
+
+log = logging.getLogger(__name__)
+
+
+class NativeEngine:
+    """CosyVoice2, run by our own code: any number of streams share each step of the networks."""
+
+    model_type = "CosyVoice2"
+    sample_rate = SAMPLE_RATE
+
+    def __init__(
+        self,
+        writer: ScriptWriter,
+        extractor: FeatureExtractor,
+        networks: Networks,
+        plan: Plan,
+        details: Mapping[str, str],
+    ) -> None:
+        self.streams = plan.slots
+        self.details = details
+        self._writer = writer
+        self._extractor = extractor
+        self._features = BudgetedCache[str, VoiceFeatures](FEATURES_BUDGET, lambda features: features.size_bytes)
+        self._driver = Driver(networks, plan)
+
+    def warm_up(self) -> None:
+        """Speak a word. Raises LoadError where what comes out is no sound."""
+        noise = np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE).astype(np.float32)
+        voice = Prompt(noise, SAMPLE_RATE, "warm-up")
+        request = Synthesize(0, "你好。", Mode.CROSS_LINGUAL, "", "", voice, 1.0, 0)
+        chunks = list(self.stream(request, lambda: False))
+        if not chunks or not all(np.isfinite(samples).all() for samples in chunks):
+            raise LoadError(f"the model makes no sound in {self.details['precision']}: set model.precision to fp32")
+
+    def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
+        """Speak a request: [n] samples a chunk. Raises RequestError, EngineBroken."""
+        prompt = request.prompt
+        features = self._features.get(prompt.digest, lambda: self._extractor.extract(prompt))
+        segments = self._writer.segments(request, features.speech_tokens.tolist())
+        if cancelled():
+            return
+        utterance = self._driver.begin(Voice(prompt.digest, features), request.seed, request.speed, cancelled)
+        try:
+            # The next block of text is prepared while this one is spoken.
+            for segment in segments:
+                utterance.say(segment)
+                yield from utterance.made()
+            utterance.finish()
+            yield from utterance.rest()
+        finally:
+            utterance.leave()
+
+    def close(self) -> None:
+        """End the networks' thread."""
+        self._driver.close()

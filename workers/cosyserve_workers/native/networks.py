@@ -1,0 +1,321 @@
+"""The three networks, and what each turn does with them for the requests that take part in it.
+
+One thread alone may use them. Nothing here decides whose turn it is (`scheduler`) or waits for anybody (`driver`).
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cosyserve_workers.mel_stretch import Stretch
+from cosyserve_workers.native.features import VoiceFeatures
+from cosyserve_workers.native.flow.flow import Flow, FlowStep
+from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
+from cosyserve_workers.native.flow.state import FlowStream
+from cosyserve_workers.native.lanes import Lanes
+from cosyserve_workers.native.lm import LanguageModel
+from cosyserve_workers.native.lm_weights import STOP
+from cosyserve_workers.native.sampling import Sampler, length_limits
+from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
+from cosyserve_workers.native.state_budget import VoiceStates
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
+
+MAX_POSITIONS = 4096
+"""Of the language model, for each stream: an instruction, 30 s of a prompt with its text, and the longest segment."""
+MAX_SEGMENT_TOKENS = 120
+"""Text tokens in a segment."""
+MAX_SPOKEN = length_limits(MAX_SEGMENT_TOKENS)[1]
+SAMPLE_RATE = 24_000
+
+
+class Draws(Protocol):
+    """What draws tokens: `sampling.Sampler`, or what a measurement puts in its place."""
+
+    def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
+        """Begin a segment in a slot."""
+
+    def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
+        """Draw the next token of each slot: [B, vocab] -> [B] int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sizes that depend on the machine.
+
+    slots: how many requests at once. state_budget: bytes for what voices and streams carry in the flow. chunk_tokens:
+    at most so many tokens of a stream are solved at a time, a multiple of 25. solve_width, prefill_rows: as
+    `Scheduler`. lanes: how many threads a solve is dealt to.
+    """
+
+    slots: int
+    state_budget: int
+    chunk_tokens: int
+    solve_width: int
+    prefill_rows: int
+    lanes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What the language model is given for one segment: ids of what precedes the text, of the text, speech tokens."""
+
+    prompt_text: Sequence[int]
+    text: Sequence[int]
+    prompt_speech: Sequence[int]
+
+    @property
+    def rows(self) -> int:
+        """Length of the input: sos and the task's mark besides."""
+        return len(self.prompt_text) + len(self.text) + len(self.prompt_speech) + 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """A prompt as the networks need it. digest: of its audio, which all else depends on."""
+
+    digest: str
+    features: VoiceFeatures
+
+
+class Drawn(NamedTuple):
+    """token: whether the step gave a speech token. ended: whether the segment's speech ends."""
+
+    token: bool
+    ended: bool
+
+
+class Sound(NamedTuple):
+    """samples: [n] float32, n may be 0. chunk: what the scheduler is told of them."""
+
+    samples: NDArray[np.float32]
+    chunk: Chunk
+
+
+@dataclass(slots=True, eq=False)
+class _Spoken:
+    """A segment on its way: text to tokens to mel to sound."""
+
+    index: int
+    """Which of the request's segments it is."""
+    rest: Tensor
+    """[rows, hidden]: the language model's input that is not yet prefilled."""
+    limits: tuple[int, int]
+    tokens: list[int] = field(default_factory=list)
+    ended: bool = False
+    handed_on: int = 0
+    """How many of the tokens the flow has."""
+    flow: FlowStream | None = None
+    vocoder: VocoderStream | None = None
+    stretch: Stretch | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request in the networks. slot: its place in the language model."""
+
+    slot: int
+    seed: int
+    speed: float
+    voice: Voice
+    segments: deque[_Spoken] = field(default_factory=deque)
+    added: int = 0
+    """How many segments it has been given."""
+
+
+class _Step(NamedTuple):
+    """A stream's part in a solve."""
+
+    request: Request
+    spoken: _Spoken
+    flow: FlowStep
+
+
+class Networks:
+    """Language model, flow and vocoder of one model folder.
+
+    plan: how much is done at a time, within how much memory.
+    """
+
+    def __init__(self, lm: LanguageModel, flow: Flow, vocoder: Vocoder, draws: Draws, plan: Plan) -> None:
+        self._lm = lm
+        self._flow = flow
+        self._vocoder = vocoder
+        self._draws = draws
+        self._voices = VoiceStates(flow, plan.state_budget)
+        self._budget = plan.state_budget
+        self._lanes = Lanes(plan.lanes)
+        self._chunk_tokens = plan.chunk_tokens
+        self._requests: dict[int, Request] = {}
+        self._free = list(range(lm.slots))
+
+    @classmethod
+    def load(
+        cls, model_dir: Path, device: torch.device, dtype: torch.dtype, plan: Plan, draws: Draws | None = None
+    ) -> "Networks":
+        """Load an official CosyVoice2 folder. draws: instead of the sampler. Raises LoadError."""
+        lm = LanguageModel.load(model_dir, device, dtype, plan.slots, MAX_POSITIONS)
+        flow = Flow.load(model_dir, device, dtype)
+        # The vocoder adds up phases and squares amplitudes: half precision is heard.
+        vocoder = Vocoder.load(model_dir, device, torch.float32)
+        return cls(lm, flow, vocoder, draws or Sampler(plan.slots, MAX_SPOKEN, device), plan)
+
+    @property
+    def text_vocabulary(self) -> int:
+        """Ids of text that the language model knows."""
+        return self._lm.sizes.text_vocab
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory that voices and streams hold in the flow."""
+        return self._voices.alive_bytes + self._streams_bytes
+
+    def open(self, seed: int, speed: float, voice: Voice) -> Request:
+        """Begin a request. There must be fewer than `slots`."""
+        request = Request(self._free.pop(0), seed, speed, voice)
+        self._requests[request.slot] = request
+        return request
+
+    def close(self, request: Request) -> None:
+        """Take a request out, whether or not it has come to its end."""
+        for spoken in request.segments:
+            if spoken.flow is not None:
+                spoken.flow.drop_state()
+        self._lm.release(request.slot)
+        del self._requests[request.slot]
+        # In order, so that the first streams stay together: a step over all slots in order copies nothing.
+        self._free = sorted([*self._free, request.slot])
+
+    def add(self, request: Request, segment: Segment) -> None:
+        """Give a request another segment to say."""
+        ids = (segment.prompt_text, segment.text, segment.prompt_speech)
+        rest = self._lm.embed(*(torch.tensor(list(part), dtype=torch.int64) for part in ids))
+        minimum, maximum = length_limits(len(segment.text))
+        room = MAX_POSITIONS - segment.rows
+        limits = (min(minimum, room), min(maximum, room, MAX_SPOKEN))
+        request.segments.append(_Spoken(request.added, rest, limits))
+        request.added += 1
+
+    def prefill(self, pieces: Sequence[tuple[Request, int]]) -> list[Drawn | None]:
+        """Put that many rows of each request's segment into the language model; with the last one comes a token."""
+        inputs, whole = [], []
+        for request, rows in pieces:
+            spoken = _in_the_model(request)
+            if self._lm.lengths[request.slot] == 0:
+                self._draws.start(request.slot, request.seed, spoken.index, *spoken.limits)
+            inputs.append(spoken.rest[:rows])
+            spoken.rest = spoken.rest[rows:]
+            whole.append(len(spoken.rest) == 0)
+        logits = self._lm.prefill([request.slot for request, _ in pieces], inputs)
+        drawing = [index for index, complete in enumerate(whole) if complete]
+        if not drawing:
+            return [None] * len(pieces)
+        drawn = iter(self._draw([pieces[index][0] for index in drawing], logits[drawing]))
+        return [next(drawn) if complete else None for complete in whole]
+
+    def decode(self, requests: Sequence[Request]) -> list[Drawn]:
+        """Draw one token for each."""
+        said = torch.tensor([_in_the_model(request).tokens[-1] for request in requests]).to(self._lm.device)
+        logits = self._lm.decode([request.slot for request in requests], said)
+        return self._draw(requests, logits)
+
+    def _draw(self, requests: Sequence[Request], logits: Tensor) -> list[Drawn]:
+        tokens: list[int] = self._draws.sample([request.slot for request in requests], logits).tolist()
+        return [self._take(request, token) for request, token in zip(requests, tokens, strict=True)]
+
+    def _take(self, request: Request, token: int) -> Drawn:
+        spoken = _in_the_model(request)
+        speech = token < STOP
+        if speech:
+            spoken.tokens.append(token)
+        spoken.ended = not speech or len(spoken.tokens) >= spoken.limits[1]
+        if spoken.ended:
+            self._lm.release(request.slot)
+        return Drawn(speech, spoken.ended)
+
+    def solve(self, requests: Sequence[Request]) -> list[Sound]:
+        """Make the next chunk of each, of the first of its segments that is not heard to the end."""
+        steps = [
+            _Step(request, spoken := request.segments[0], self._flow_step(request, spoken)) for request in requests
+        ]
+        self._flow.reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
+        sounds = self._lanes.run(self._speak, steps)
+        for step in steps:
+            if step.flow.final:
+                step.request.segments.popleft()
+        return sounds
+
+    def _speak(self, steps: Sequence[_Step]) -> list[Sound]:
+        """Flow, pace and vocoder of some streams, in one batch."""
+        mels = self._flow.advance([step.flow for step in steps])
+        vocoded = self._vocoder.advance(
+            [
+                VocoderStep(self._voice_of(step.request, step.spoken), _paced(step, mel), step.flow.final)
+                for step, mel in zip(steps, mels, strict=True)
+            ]
+        )
+        return [_sound(step, samples) for step, samples in zip(steps, vocoded, strict=True)]
+
+    def _flow_step(self, request: Request, spoken: _Spoken) -> FlowStep:
+        """Hand on to the flow what makes the next chunk.
+
+        State is kept where there is room. Where there is not, the stream gives up what it has, for others to keep
+        theirs, and solves again from its voice's boundary each time.
+        """
+        if spoken.flow is None:
+            voice = request.voice
+            spoken.flow = self._flow.open(self._voices.get(voice.digest, voice.features, self._streams_bytes))
+        stream = spoken.flow
+        waiting = len(spoken.tokens) - spoken.handed_on
+        first = spoken.handed_on == 0
+        carries = first or stream.state_bytes > 0
+        enough = stream.tokens_needed(FIRST_CHUNK_TOKENS if first else self._chunk_tokens if carries else HOPS[-1])
+        # Not at equality: a stream that is alone comes here before it knows that nothing follows, and where chunks end
+        # should not depend on company.
+        final = spoken.ended and waiting < enough
+        count = min(waiting, enough)
+        tokens = spoken.tokens[spoken.handed_on : spoken.handed_on + count]
+        spoken.handed_on += count
+        more = self._flow.bytes_after(stream, count) - stream.state_bytes
+        keep = final or self.state_bytes + more <= self._budget
+        if not keep:
+            stream.drop_state()
+        return FlowStep(stream, torch.tensor(tokens, dtype=torch.int64), final=final, keep=keep)
+
+    @property
+    def _streams_bytes(self) -> int:
+        return sum(
+            spoken.flow.state_bytes for request in self._requests.values() for spoken in request.segments if spoken.flow
+        )
+
+    def _voice_of(self, request: Request, spoken: _Spoken) -> VocoderStream:
+        if spoken.vocoder is None:
+            noise = np.random.SeedSequence((request.seed, spoken.index)).generate_state(1)
+            spoken.vocoder = self._vocoder.open(int(noise[0]))
+        return spoken.vocoder
+
+
+def _in_the_model(request: Request) -> _Spoken:
+    return next(spoken for spoken in request.segments if not spoken.ended)
+
+
+def _paced(step: _Step, mel: Tensor) -> Tensor:
+    """[80, n] frames at the model's pace in, [80, m] at the request's out."""
+    if step.request.speed == 1.0 or not step.spoken.tokens:
+        return mel
+    if step.spoken.stretch is None:
+        step.spoken.stretch = Stretch(step.request.speed)
+    return step.spoken.stretch.push(mel[None], last=step.flow.final)[0]
+
+
+def _sound(step: _Step, samples: Tensor) -> Sound:
+    stream = step.flow.stream
+    solved = max(stream.frames_done // FRAMES_PER_TOKEN - len(stream.voice.tokens), 0)
+    chunk = Chunk(solved, len(samples) / SAMPLE_RATE, step.flow.final, step.flow.keep)
+    return Sound(samples.float().cpu().numpy(), chunk)

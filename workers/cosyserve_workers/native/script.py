@@ -1,0 +1,71 @@
+"""A request's text to the language model's input, segment by segment."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cosyserve.protocol import FailureCode, Mode, Synthesize
+from cosyserve_workers.engine import RequestError
+from cosyserve_workers.native.lm_weights import QWEN_FOLDER
+from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS, Segment
+from cosyserve_workers.native.text import TextFrontEnd
+from cosyserve_workers.native.tokenizer import TextTokenizer
+from cosyserve_workers.text import PAUSE, SENTENCE_END, SPACE, clean, is_speakable, pack
+
+BLOCK_CHARS = 300
+"""So much is normalised at a time, a millisecond a character on a slow core: the first sound need not wait for the last
+page. Whole requests of everyday length fit in."""
+
+
+class ScriptWriter:
+    """Knows a model folder's tokenizer and the rules of text. Safe to use from several threads.
+
+    Raises LoadError where the tokenizer's files are not whole.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        self._tokenizer = TextTokenizer(model_dir / QWEN_FOLDER)
+        self._text = TextFrontEnd(self._tokenizer)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are."""
+        return self._tokenizer.size
+
+    def segments(self, request: Synthesize, speech_tokens: list[int]) -> Iterator[Segment]:
+        """Yield what the language model is given for each segment, made as it is asked for.
+
+        speech_tokens: the prompt's. In the mode zero_shot the model goes on from them, with the prompt's text before
+        the text; in instruct2 the instruction is there instead, and in cross_lingual nothing.
+
+        Raises RequestError where there is nothing to say, at once, or too much before it.
+        """
+        text = clean(request.text)
+        if not is_speakable(text):
+            raise RequestError(
+                FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script"
+            )
+        before: list[int] = []
+        if request.mode is Mode.ZERO_SHOT:
+            before = self._tokenizer.encode(self._text.normalise(request.prompt_text))
+        elif request.mode is Mode.INSTRUCT2:
+            before = self._tokenizer.encode_instruction(request.instruction)
+        continued = speech_tokens if request.mode is Mode.ZERO_SHOT else []
+        # The longest segment's text, and half of the positions for what is said of it.
+        if len(before) + len(continued) + MAX_SEGMENT_TOKENS > MAX_POSITIONS // 2:
+            what = "prompt_text" if request.mode is Mode.ZERO_SHOT else "instruction"
+            raise RequestError(
+                FailureCode.UNSPEAKABLE_TEXT,
+                f"{what} has {len(before)} tokens, more than the model can hear: shorten it",
+            )
+        return (Segment(before, piece, continued) for piece in self._pieces(text))
+
+    def _pieces(self, text: str) -> Iterator[list[int]]:
+        for block in pack(text, (SENTENCE_END, PAUSE, SPACE), BLOCK_CHARS, len):
+            if not is_speakable(block):
+                continue
+            for segment in self._text.segments(block):
+                yield from filter(None, map(self._tokenizer.encode, self._short_enough(segment)))
+
+    def _short_enough(self, segment: str) -> Iterator[str]:
+        """Cut a sentence that the rules leave whole however long it is."""
+        return pack(segment, (PAUSE, SPACE), MAX_SEGMENT_TOKENS, lambda part: len(self._tokenizer.encode(part)))
