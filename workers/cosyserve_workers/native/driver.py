@@ -108,7 +108,11 @@ class Driver:
         self._thread.join()
 
     def _take_in(self, utterance: Utterance, voice: Voice, seed: int, speed: float) -> None:
-        utterance.request = self._networks.open(seed, speed, voice)
+        try:
+            utterance.request = self._networks.open(seed, speed, voice)
+        except Exception as error:
+            utterance.put(error)
+            return
         self._taking_part[utterance.request.slot] = utterance
         self._scheduler.join(utterance.request.slot, time.monotonic())
 

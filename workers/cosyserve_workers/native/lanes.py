@@ -1,12 +1,11 @@
-"""Several streams' work side by side on a CPU: a thread and a core each, instead of all cores on one after the other.
+"""Several streams' work side by side on a CPU: the cores are shared out among the streams.
 
-The operations of a chunk are small. Two cores on one of them are 1.4 times as fast as one core; on one stream's each,
-they are nearly twice as fast.
+The operations of a chunk are small, so that more cores on one of them help little; each stream on cores of its own
+keeps them busy.
 """
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -16,31 +15,31 @@ Result = TypeVar("Result")
 
 
 class Lanes:
-    """count: how many threads; with one there is none, and the caller does the work."""
+    """count: how many at most; with one the caller does the work. All the threads that PyTorch now uses are shared."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        if count == 1:
-            return
-        # PyTorch keeps the number with the thread, and the last one set for threads to come.
-        threads = torch.get_num_threads()
-        started = threading.Barrier(count)
-        self._pool = ThreadPoolExecutor(count, "lane", _use_one_core)
-        list(self._pool.map(lambda _: started.wait(), range(count)))
-        torch.set_num_threads(threads)
+        self._threads = torch.get_num_threads()
+        if count > 1:
+            self._pool = ThreadPoolExecutor(count, "lane")
 
     def run(self, work: Callable[[Sequence[Work]], list[Result]], items: Sequence[Work]) -> list[Result]:
         """Do `work` for parts of the items side by side; the results in the items' order. Raises what the work raises.
 
-        One item is the caller's own, with all the cores.
+        One item is the caller's own, with all the threads.
         """
-        if self.count == 1 or len(items) == 1:
+        lanes = min(self.count, len(items))
+        if lanes == 1:
             return work(items)
-        parts = [items[lane :: self.count] for lane in range(min(self.count, len(items)))]
-        done = [self._pool.submit(work, part) for part in parts]
-        results = [future.result() for future in done]
-        return [results[index % self.count][index // self.count] for index in range(len(items))]
+        share = max(self._threads // lanes, 1)
 
+        def part(lane: int) -> list[Result]:
+            # PyTorch keeps the number with the thread.
+            torch.set_num_threads(share)
+            return work(items[lane::lanes])
 
-def _use_one_core() -> None:
-    torch.set_num_threads(1)
+        parts = [self._pool.submit(part, lane) for lane in range(lanes)]
+        # Nobody may go on with a lane's streams while it works on them, whatever another lane has raised.
+        wait(parts)
+        done = [finished.result() for finished in parts]
+        return [done[index % lanes][index // lanes] for index in range(len(items))]

@@ -221,7 +221,8 @@ class Networks:
 
     def decode(self, requests: Sequence[Request]) -> list[Drawn]:
         """Draw one token for each."""
-        said = torch.tensor([_in_the_model(request).tokens[-1] for request in requests]).to(self._lm.device)
+        said = torch.tensor([_in_the_model(request).tokens[-1] for request in requests])
+        said = said.to(self._lm.device, non_blocking=True)
         logits = self._lm.decode([request.slot for request in requests], said)
         return self._draw(requests, logits)
 
@@ -241,9 +242,12 @@ class Networks:
 
     def solve(self, requests: Sequence[Request]) -> list[Sound]:
         """Make the next chunk of each, of the first of its segments that is not heard to the end."""
-        steps = [
-            _Step(request, spoken := request.segments[0], self._flow_step(request, spoken)) for request in requests
-        ]
+        steps: list[_Step] = []
+        promised = 0
+        for request in requests:
+            flow_step, more = self._flow_step(request, request.segments[0], promised)
+            promised += more
+            steps.append(_Step(request, request.segments[0], flow_step))
         self._flow.reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
         sounds = self._lanes.run(self._speak, steps)
         for step in steps:
@@ -262,11 +266,11 @@ class Networks:
         )
         return [_sound(step, samples) for step, samples in zip(steps, vocoded, strict=True)]
 
-    def _flow_step(self, request: Request, spoken: _Spoken) -> FlowStep:
-        """Hand on to the flow what makes the next chunk.
+    def _flow_step(self, request: Request, spoken: _Spoken, promised: int) -> tuple[FlowStep, int]:
+        """Hand on to the flow what makes the next chunk. Returns the step and the memory that it will take.
 
-        State is kept where there is room. Where there is not, the stream gives up what it has, for others to keep
-        theirs, and solves again from its voice's boundary each time.
+        State is kept where there is room, beside the bytes promised to others in this turn. Where there is none, the
+        stream gives up what it has, for others to keep theirs, and solves again from its voice's boundary each time.
         """
         if spoken.flow is None:
             voice = request.voice
@@ -282,11 +286,12 @@ class Networks:
         count = min(waiting, enough)
         tokens = spoken.tokens[spoken.handed_on : spoken.handed_on + count]
         spoken.handed_on += count
-        more = self._flow.bytes_after(stream, count) - stream.state_bytes
-        keep = final or self.state_bytes + more <= self._budget
+        more = 0 if final else self._flow.bytes_after(stream, count) - stream.state_bytes
+        keep = final or self.state_bytes + promised + more <= self._budget
         if not keep:
             stream.drop_state()
-        return FlowStep(stream, torch.tensor(tokens, dtype=torch.int64), final=final, keep=keep)
+            more = 0
+        return FlowStep(stream, torch.tensor(tokens, dtype=torch.int64), final=final, keep=keep), more
 
     @property
     def _streams_bytes(self) -> int:
