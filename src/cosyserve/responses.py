@@ -11,7 +11,8 @@ import structlog
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from cosyserve.audio import BYTES_PER_SAMPLE, Encoder, make_encoder
+from cosyserve.audio import BYTES_PER_SAMPLE, check_sample_rate, output_rate
+from cosyserve.encoding import encoding
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
 from cosyserve.pool import Admitted, Pool
 from cosyserve.requests import SpeechRequest
@@ -47,6 +48,8 @@ class SpeechResponse:
     """
 
     def __init__(self, pool: Pool, speech: SpeechRequest, stall_timeout_s: float) -> None:
+        """Raises InvalidField where the format cannot carry the sample rate."""
+        check_sample_rate(speech.format, speech.sample_rate)
         self._pool = pool
         self._speech = speech
         self._stall_timeout_s = stall_timeout_s
@@ -78,37 +81,38 @@ class SpeechResponse:
         if pcm is None:
             raise UnspeakableText("the text gave no audio", param="text")
         progress.first_chunk_s = time.monotonic() - progress.started_at
-        sample_rate = self._speech.sample_rate or stream.sample_rate
-        encoder = make_encoder(self._speech.format, stream.sample_rate, sample_rate)
-        await send(self._start(encoder, sample_rate, admitted.job.request.seed))
-        try:
-            while pcm is not None:
-                progress.audio_bytes += len(pcm)
-                await self._send(send, encoder.encode(pcm))
-                pcm = await stream.take()
-            await self._send(send, encoder.finish())
-        except ServiceError as error:
-            return error
-        except TimeoutError:
-            return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
-        except Exception:
-            log.exception("encoding failed")
-            return SynthesisFailed("encoding failed")
+        sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
+        async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
+            await send(self._start(encoder.media_type, sample_rate, admitted.job.request.seed))
+            try:
+                while pcm is not None:
+                    progress.audio_bytes += len(pcm)
+                    await self._send(send, await encoder.encode(pcm))
+                    pcm = await stream.take()
+                await self._send(send, await encoder.finish())
+            except ServiceError as error:
+                return error
+            except TimeoutError:
+                return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
+            except Exception:
+                log.exception("encoding failed")
+                return SynthesisFailed("encoding failed")
         progress.whole = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
 
-    def _start(self, encoder: Encoder, sample_rate: int, seed: int) -> Message:
+    def _start(self, media_type: str, sample_rate: int, seed: int) -> Message:
         headers = {
-            "content-type": encoder.media_type,
+            "content-type": media_type,
             "cache-control": "no-store",
             "x-accel-buffering": "no",
             "x-sample-rate": str(sample_rate),
             "x-channels": "1",
-            "x-bits-per-sample": str(8 * BYTES_PER_SAMPLE),
             "x-synthesis-mode": self._speech.mode,
             "x-seed": str(seed),
         }
+        if self._speech.format.lossless:
+            headers["x-bits-per-sample"] = str(8 * BYTES_PER_SAMPLE)
         return {
             "type": "http.response.start",
             "status": 200,

@@ -80,7 +80,7 @@ class TestFields:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            *(("format", value) for value in ("mp3", "audio/wav", "x" * 5000)),
+            *(("format", value) for value in ("ogg", "audio/wav", "x" * 5000)),
             *(("speed", value) for value in ("0.24", "4.01", "0", "-1", "nan", "inf", "-inf", "1e999", "fast", "1,5")),
             *(("seed", value) for value in ("-1", str(2**31), "1.0", "1e3", "0x10", "٣", "9" * 5000, "seed")),
             *(("sample_rate", value) for value in ("7999", "48001", "0", "-16000", "16000.0", "16k", "²", "9" * 5000)),

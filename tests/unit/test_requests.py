@@ -147,7 +147,7 @@ class TestFields:
             ({"text": upload(b"hello")}, InvalidField, "text"),
             ({"text": "hello", "instruction": "x" * 101}, TextTooLong, "instruction"),
             ({"text": "hello", "prompt_text": "x" * 101}, TextTooLong, "prompt_text"),
-            ({"text": "hello", "format": "opus"}, InvalidField, "format"),
+            ({"text": "hello", "format": "m4a"}, InvalidField, "format"),
             ({"text": "hello", "voice": "alice"}, UnknownVoice, "voice"),
             ({"text": "hello", "prompt_wav": "voice.wav"}, InvalidField, "prompt_wav"),
             ({"text": "hello", "prompt_wav": upload(b"")}, InvalidField, "prompt_wav"),
