@@ -11,6 +11,7 @@ import structlog
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from cosyserve import events
 from cosyserve.audio import BYTES_PER_SAMPLE, check_sample_rate, output_rate
 from cosyserve.encoding import encoding
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
@@ -66,6 +67,7 @@ class SpeechResponse:
             try:
                 error = await self._speak(admitted, send, progress)
             except ServiceError as failure:
+                failure.param = self._speech.names.of(failure.param)
                 error = failure
                 raise
             finally:
@@ -83,13 +85,17 @@ class SpeechResponse:
         progress.first_chunk_s = time.monotonic() - progress.started_at
         sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
         async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
-            await send(self._start(encoder.media_type, sample_rate, admitted.job.request.seed))
+            media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
+            await send(self._start(media_type, sample_rate, admitted.job.request.seed))
             try:
                 while pcm is not None:
                     progress.audio_bytes += len(pcm)
-                    await self._send(send, await encoder.encode(pcm))
+                    await self._send(send, self._wrap(await encoder.encode(pcm)))
                     pcm = await stream.take()
-                await self._send(send, await encoder.finish())
+                await self._send(send, self._wrap(await encoder.finish()))
+                if self._speech.events:
+                    audio_s = progress.audio_bytes / BYTES_PER_SAMPLE / stream.sample_rate
+                    await self._send(send, events.done_event(len(self._speech.text), audio_s))
             except ServiceError as error:
                 return error
             except TimeoutError:
@@ -100,6 +106,9 @@ class SpeechResponse:
         progress.whole = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
+
+    def _wrap(self, audio: bytes) -> bytes:
+        return events.audio_event(audio) if self._speech.events else audio
 
     def _start(self, media_type: str, sample_rate: int, seed: int) -> Message:
         headers = {
