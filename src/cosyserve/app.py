@@ -61,7 +61,7 @@ def build_app(settings: Settings) -> Starlette:
         )
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
     counted = frozenset(route.path for route in speaking)
-    middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.server.max_concurrency_per_key))
+    middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
     app = Starlette(
         routes=[*speaking, *openai.model_routes, *voices.routes, *health.routes],
         middleware=middleware,

@@ -138,7 +138,7 @@ class Unauthorized(RequestRejected):
 
 
 class TooManyAtOnce(RequestRejected):
-    """The API key has `server.max_concurrency_per_key` requests under way; others may still find room."""
+    """The API key has `limits.max_concurrency_per_key` requests under way; others may still find room."""
 
     status = 429
     code = "too_many_at_once"

@@ -142,7 +142,7 @@ class Gate:
             return Unauthorized("a valid API key is needed: send `Authorization: Bearer KEY`")
         if key_name is not None and self._is_counted(scope) and self._under_way[key_name] >= self._max_per_key:
             return TooManyAtOnce(
-                f"{self._max_per_key} requests of this API key are under way (server.max_concurrency_per_key)"
+                f"{self._max_per_key} requests of this API key are under way (limits.max_concurrency_per_key)"
             )
         return None
 

@@ -38,7 +38,6 @@ class ServerSettings(Section):
     port: int = Field(50000, ge=0, le=65535)
     api_keys: tuple[str, ...] = ()
     api_keys_file: Path | None = None
-    max_concurrency_per_key: int = Field(0, ge=0)
     cors_origins: tuple[str, ...] = ()
     max_upload_bytes: ByteSize = Field(ByteSize(16 * MIB), gt=0)
     shutdown_grace_s: float = Field(30, ge=0)
@@ -62,6 +61,7 @@ class LimitSettings(Section):
     """[limits]: how much runs and waits at once, and for how long."""
 
     max_concurrency: int = Field(10, ge=1)
+    max_concurrency_per_key: int = Field(0, ge=0)
     max_waiting: int = Field(100, ge=0)
     wait_timeout_s: float = Field(30, gt=0)
     max_text_chars: int = Field(5000, ge=1)

@@ -21,7 +21,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two keys from a file, one request each at a time."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text("shop:abc\nphone:def\n")
-    settings: dict[str, Any] = {"server": {"api_keys_file": "keys", "max_concurrency_per_key": 1}}
+    settings: dict[str, Any] = {"server": {"api_keys_file": "keys"}, "limits": {"max_concurrency_per_key": 1}}
     with Server(folder, settings) as server:
         yield server
 
