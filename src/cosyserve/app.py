@@ -12,13 +12,15 @@ from starlette.responses import JSONResponse, Response
 
 from cosyserve.errors import InvalidPrompt, ListenerGone, RequestRejected, ServiceError
 from cosyserve.middleware import Gate, LingeringClose, RequestId
+from cosyserve.modes import Speaker
 from cosyserve.pool import Pool
 from cosyserve.prompts import load_default_prompt
-from cosyserve.requests import Defaults
 from cosyserve.responses import error_response
-from cosyserve.routes import health, synthesize
+from cosyserve.routes import health, synthesize, voices
 from cosyserve.service import Service
 from cosyserve.settings import Settings, SettingsError
+from cosyserve.speakers import VoiceBook, default_speaker
+from cosyserve.voices import VoiceStore
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -33,7 +35,8 @@ EXPOSED_HEADERS = (
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
-    service = Service(settings, Pool(settings), _defaults(settings))
+    default, store = _default_speaker(settings), VoiceStore(settings.voices)
+    service = Service(settings, Pool(settings), default, store, VoiceBook(default, store))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -56,7 +59,7 @@ def build_app(settings: Settings) -> Starlette:
         )
     middleware.append(Middleware(Gate, api_keys=settings.server.api_keys))
     app = Starlette(
-        routes=[*synthesize.routes, *health.routes],
+        routes=[*synthesize.routes, *voices.routes, *health.routes],
         middleware=middleware,
         exception_handlers={
             ServiceError: _on_service_error,
@@ -69,12 +72,12 @@ def build_app(settings: Settings) -> Starlette:
     return app
 
 
-def _defaults(settings: Settings) -> Defaults:
+def _default_speaker(settings: Settings) -> Speaker:
     try:
         prompt = load_default_prompt(settings.defaults.prompt_wav)
     except (InvalidPrompt, OSError) as error:
         raise SettingsError(f"defaults.prompt_wav = {settings.defaults.prompt_wav}: {error}") from error
-    return Defaults(settings.defaults.instruction, prompt)
+    return default_speaker(prompt, settings.defaults.instruction)
 
 
 async def _on_service_error(_: Request, error: Exception) -> Response:

@@ -61,6 +61,39 @@ class MissingPrompt(InvalidField):
     code = "missing_prompt"
 
 
+class UnknownVoice(InvalidField):
+    """No voice has the name that the request asks for."""
+
+    code = "unknown_voice"
+
+
+class InvalidVoiceName(InvalidField):
+    """A voice cannot be called that."""
+
+    code = "invalid_voice_name"
+
+
+class VoiceNotFound(RequestRejected):
+    """The path names a voice that is not there."""
+
+    status = 404
+    code = "voice_not_found"
+
+
+class VoiceExists(RequestRejected):
+    """A stored voice has that name, or one too much like it."""
+
+    status = 409
+    code = "voice_exists"
+
+
+class TooManyVoices(RequestRejected):
+    """`voices.max_count` are stored."""
+
+    status = 409
+    code = "too_many_voices"
+
+
 class MalformedForm(RequestRejected):
     """The body is not a form, or a broken one."""
 
@@ -143,6 +176,19 @@ class WorkerDied(SynthesisFailed):
     """The worker process died under the job."""
 
     code = "worker_died"
+
+
+class UnreadableVoice(ServiceError):
+    """A stored voice's file has come to harm."""
+
+    code = "unreadable_voice"
+
+
+class StorageFailed(ServiceError):
+    """The disk is full, or the service may not write there."""
+
+    status = 507
+    code = "storage_failed"
 
 
 class Overdue(ServiceError):

@@ -111,6 +111,16 @@ class DefaultSettings(Section):
         return value or None
 
 
+class VoiceSettings(Section):
+    """[voices]: the voices that clients store. The sizes are in bytes."""
+
+    dir: Path = Path("voices")
+    max_count: int = Field(1000, ge=0)
+    max_bytes: ByteSize = Field(ByteSize(10 * MIB), gt=0)
+    max_cached_bytes: ByteSize = Field(ByteSize(256 * MIB), ge=0)
+    preload: tuple[str, ...] = ()
+
+
 class LogSettings(Section):
     """[log]: one stream on stderr, the parent's lines and the workers'."""
 
@@ -126,6 +136,7 @@ class Settings(Section):
     workers: WorkerSettings = WorkerSettings()
     model: ModelSettings = ModelSettings()
     defaults: DefaultSettings = DefaultSettings()
+    voices: VoiceSettings = VoiceSettings()
     log: LogSettings = LogSettings()
 
 
@@ -235,4 +246,5 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
         shipped = prompt == DEFAULT_PROMPT and not (base / prompt).exists()
         prompt = (PACKAGED if shipped else base) / prompt.expanduser()
     defaults = settings.defaults.model_copy(update={"prompt_wav": prompt})
-    return settings.model_copy(update={"model": model, "defaults": defaults})
+    voices = settings.voices.model_copy(update={"dir": base / settings.voices.dir.expanduser()})
+    return settings.model_copy(update={"model": model, "defaults": defaults, "voices": voices})
