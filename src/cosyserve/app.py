@@ -16,7 +16,7 @@ from cosyserve.modes import Speaker
 from cosyserve.pool import Pool
 from cosyserve.prompts import load_default_prompt
 from cosyserve.responses import error_response
-from cosyserve.routes import health, synthesize, voices
+from cosyserve.routes import health, metrics, synthesize, voices
 from cosyserve.service import Service
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.speakers import VoiceBook, default_speaker
@@ -59,7 +59,7 @@ def build_app(settings: Settings) -> Starlette:
         )
     middleware.append(Middleware(Gate, api_keys=settings.server.api_keys))
     app = Starlette(
-        routes=[*synthesize.routes, *voices.routes, *health.routes],
+        routes=[*synthesize.routes, *voices.routes, *health.routes, *metrics.routes],
         middleware=middleware,
         exception_handlers={
             ServiceError: _on_service_error,
