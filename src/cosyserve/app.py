@@ -10,13 +10,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from cosyserve.access import load_keyring
 from cosyserve.errors import InvalidPrompt, ListenerGone, RequestRejected, ServiceError
 from cosyserve.middleware import Gate, LingeringClose, RequestId
 from cosyserve.modes import Speaker
 from cosyserve.pool import Pool
 from cosyserve.prompts import load_default_prompt
 from cosyserve.responses import error_response
-from cosyserve.routes import health, metrics, synthesize, voices
+from cosyserve.routes import cosyvoice, health, metrics, openai, synthesize, voices
 from cosyserve.service import Service
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.speakers import VoiceBook, default_speaker
@@ -35,6 +36,7 @@ EXPOSED_HEADERS = (
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
+    keys = load_keyring(settings.server)
     default, store = _default_speaker(settings), VoiceStore(settings.voices)
     service = Service(settings, Pool(settings), default, store, VoiceBook(default, store))
 
@@ -57,9 +59,11 @@ def build_app(settings: Settings) -> Starlette:
                 expose_headers=EXPOSED_HEADERS,
             )
         )
-    middleware.append(Middleware(Gate, api_keys=settings.server.api_keys))
+    speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
+    counted = frozenset(route.path for route in speaking)
+    middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
     app = Starlette(
-        routes=[*synthesize.routes, *voices.routes, *health.routes, *metrics.routes],
+        routes=[*speaking, *openai.model_routes, *voices.routes, *health.routes, *metrics.routes],
         middleware=middleware,
         exception_handlers={
             ServiceError: _on_service_error,

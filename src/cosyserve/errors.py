@@ -101,6 +101,20 @@ class MalformedForm(RequestRejected):
     code = "malformed_form"
 
 
+class MalformedJson(RequestRejected):
+    """The body is not JSON, or not an object."""
+
+    status = 400
+    code = "malformed_json"
+
+
+class ModelNotFound(RequestRejected):
+    """The path names a model that is not the one here."""
+
+    status = 404
+    code = "model_not_found"
+
+
 class UploadTooLarge(RequestRejected):
     """The body is over `server.max_upload_bytes`."""
 
@@ -121,6 +135,15 @@ class Unauthorized(RequestRejected):
     status = 401
     code = "invalid_api_key"
     type = "authentication_error"
+
+
+class TooManyAtOnce(RequestRejected):
+    """The API key has `limits.max_concurrency_per_key` requests under way; others may still find room."""
+
+    status = 429
+    code = "too_many_at_once"
+    type = "rate_limit_error"
+    retry_after_s = 1
 
 
 class HttpVersionNotSupported(RequestRejected):

@@ -28,6 +28,10 @@ class FieldNames:
     prompt: str = "prompt_wav"
     voice: str = "voice"
 
+    def of(self, param: str | None) -> str | None:
+        """What this surface calls a field that an error calls by /synthesize's name."""
+        return {"text": self.text, "prompt_wav": self.prompt}.get(param or "", param)
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -55,7 +59,7 @@ class SpeechRequest:
     """A checked request. seed: None draws one. sample_rate: Hz of the answer, None for the model's own.
 
     voice: the voice's name, for the log; "" for a prompt that came with the request. events: the answer is a stream of
-    server-sent events with the audio inside.
+    server-sent events with the audio inside. names: what the client calls the fields.
     """
 
     text: str
@@ -69,6 +73,7 @@ class SpeechRequest:
     sample_rate: int | None = None
     voice: str = ""
     events: bool = False
+    names: FieldNames = FieldNames()
 
 
 class Speakers(Protocol):
@@ -127,6 +132,7 @@ async def complete(draft: Draft, speakers: Speakers, max_text_chars: int) -> Spe
         sample_rate=draft.sample_rate,
         voice=speaker.name,
         events=draft.events,
+        names=names,
     )
 
 

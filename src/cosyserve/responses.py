@@ -9,6 +9,7 @@ import structlog
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from cosyserve import events
 from cosyserve.audio import BYTES_PER_SAMPLE, check_sample_rate, output_rate
 from cosyserve.encoding import encoding
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
@@ -31,8 +32,9 @@ class ErrorResponse(JSONResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        pool: Pool = scope["app"].state.service.pool
-        pool.reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
+        if "app" in scope:
+            pool: Pool = scope["app"].state.service.pool
+            pool.reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
         await super().__call__(scope, receive, send)
 
 
@@ -75,6 +77,7 @@ class SpeechResponse:
             try:
                 error = await self._speak(admitted, send, report)
             except ServiceError as failure:
+                failure.param = self._speech.names.of(failure.param)
                 error = failure
                 raise
             finally:
@@ -90,13 +93,16 @@ class SpeechResponse:
             raise UnspeakableText("the text gave no audio", param="text")
         sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
         async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
-            await send(self._start(encoder.media_type, sample_rate, admitted.job.request.seed))
+            media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
+            await send(self._start(media_type, sample_rate, admitted.job.request.seed))
             try:
                 while pcm is not None:
                     report.took(pcm)
-                    await self._send(send, await encoder.encode(pcm))
+                    await self._send(send, self._wrap(await encoder.encode(pcm)))
                     pcm = await stream.take()
-                await self._send(send, await encoder.finish())
+                await self._send(send, self._wrap(await encoder.finish()))
+                if self._speech.events:
+                    await self._send(send, events.done_event(len(self._speech.text), report.audio_s))
             except ServiceError as error:
                 return error
             except TimeoutError:
@@ -107,6 +113,9 @@ class SpeechResponse:
         report.whole = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
+
+    def _wrap(self, audio: bytes) -> bytes:
+        return events.audio_event(audio) if self._speech.events else audio
 
     def _start(self, media_type: str, sample_rate: int, seed: int) -> Message:
         headers = {

@@ -139,5 +139,5 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
     log.info(f"serving on http://{shown}:{port}", engine=settings.model.engine, workers=settings.workers.count)
     if settings.model.engine == "demo":
         log.warning("the engine demo speaks with espeak-ng's voice, not CosyVoice's: it is for trying the service out")
-    if not host.startswith(LOOPBACK) and not settings.server.api_keys:
+    if not host.startswith(LOOPBACK) and not (settings.server.api_keys or settings.server.api_keys_file):
         log.warning("open to the network without an API key: set server.api_keys, or keep a proxy in front", host=host)

@@ -1,6 +1,7 @@
 """What the routes share."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -16,13 +17,17 @@ from cosyserve.voices import VoiceStore
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One a process; lives in the application's state. default: the configured voice, which `speakers` knows too."""
+    """One a process; lives in the application's state.
+
+    default: the configured voice, which `speakers` knows too. started_at: Unix seconds.
+    """
 
     settings: Settings
     pool: Pool
     default: Speaker
     voices: VoiceStore
     speakers: VoiceBook
+    started_at: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def body_limits(self) -> BodyLimits:

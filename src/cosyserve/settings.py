@@ -37,11 +37,17 @@ class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(50000, ge=0, le=65535)
     api_keys: tuple[str, ...] = ()
+    api_keys_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
     max_upload_bytes: ByteSize = Field(ByteSize(16 * MIB), gt=0)
     shutdown_grace_s: float = Field(30, ge=0)
     max_buffered_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0)
     client_stall_timeout_s: float = Field(30, gt=0)
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
     @field_validator("api_keys")
     @classmethod
@@ -55,6 +61,7 @@ class LimitSettings(Section):
     """[limits]: how much runs and waits at once, and for how long."""
 
     max_concurrency: int = Field(10, ge=1)
+    max_concurrency_per_key: int = Field(0, ge=0)
     max_waiting: int = Field(100, ge=0)
     wait_timeout_s: float = Field(30, gt=0)
     max_text_chars: int = Field(5000, ge=1)
@@ -236,6 +243,8 @@ def _first_problem(error: ValidationError) -> str:
 
 def _resolve_paths(settings: Settings, base: Path) -> Settings:
     """Make every path absolute: relative ones count from the configuration file's folder."""
+    keys = settings.server.api_keys_file
+    server = settings.server.model_copy(update={"api_keys_file": keys and base / keys.expanduser()})
     model = settings.model.model_copy(
         update={
             "dir": base / settings.model.dir.expanduser(),
@@ -248,4 +257,5 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
         prompt = (PACKAGED if shipped else base) / prompt.expanduser()
     defaults = settings.defaults.model_copy(update={"prompt_wav": prompt})
     voices = settings.voices.model_copy(update={"dir": base / settings.voices.dir.expanduser()})
-    return settings.model_copy(update={"model": model, "defaults": defaults, "voices": voices})
+    changed = {"server": server, "model": model, "defaults": defaults, "voices": voices}
+    return settings.model_copy(update=changed)

@@ -269,7 +269,7 @@ class TestApiKey:
 
 
 class TestRouting:
-    @pytest.mark.parametrize("path", ["/", "/nowhere", "/synthesize/x", "/v1/audio/speech", "/%00", "/%ff"])
+    @pytest.mark.parametrize("path", ["/", "/nowhere", "/synthesize/x", "/v1", "/v1/audio", "/%00", "/%ff"])
     def test_unknown_path(self, server: Server, path: str) -> None:
         check_error(server.get(path), 404, "not_found")
 
@@ -281,6 +281,9 @@ class TestRouting:
             ("DELETE", "/synthesize", {"POST"}),
             ("OPTIONS", "/synthesize", {"POST"}),
             ("BREW", "/synthesize", {"POST"}),
+            ("GET", "/v1/audio/speech", {"POST"}),
+            ("PUT", "/inference_sft", {"GET", "POST"}),
+            ("POST", "/v1/models", {"GET", "HEAD"}),
             ("POST", "/health", {"GET", "HEAD"}),
             ("POST", "/model_info", {"GET", "HEAD"}),
         ],

@@ -23,9 +23,12 @@ TABLE = {
     "VoiceExists": (409, "voice_exists", "invalid_request_error"),
     "TooManyVoices": (409, "too_many_voices", "invalid_request_error"),
     "MalformedForm": (400, "malformed_form", "invalid_request_error"),
+    "MalformedJson": (400, "malformed_json", "invalid_request_error"),
+    "ModelNotFound": (404, "model_not_found", "invalid_request_error"),
     "UploadTooLarge": (413, "upload_too_large", "invalid_request_error"),
     "UploadStalled": (408, "upload_stalled", "invalid_request_error"),
     "Unauthorized": (401, "invalid_api_key", "authentication_error"),
+    "TooManyAtOnce": (429, "too_many_at_once", "rate_limit_error"),
     "HttpVersionNotSupported": (505, "http_version_not_supported", "invalid_request_error"),
     "Unavailable": (503, "internal_error", "overloaded_error"),
     "LineFull": (503, "overloaded", "overloaded_error"),
@@ -70,7 +73,7 @@ def test_answer(kind: type[ServiceError]) -> None:
     assert json.loads(bytes(answer.body)) == {
         "error": {"message": "what and why", "type": kind.type, "code": kind.code, "param": "text"}
     }
-    assert ("retry-after" in answer.headers) == (kind.status == 503)
+    assert ("retry-after" in answer.headers) == (kind.status in {429, 503})
     assert ("www-authenticate" in answer.headers) == (kind.status == 401)
 
 
