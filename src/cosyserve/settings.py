@@ -133,6 +133,7 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
+    text: bool = False
 
 
 class Settings(Section):

@@ -21,6 +21,7 @@ from cosyserve.forms import MULTIPART
 from cosyserve.voice_names import DEFAULT_VOICE
 
 RECORDING_TYPES = ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/aiff", "application/octet-stream")
+METRIC_TYPES = ("text/plain", "application/openmetrics-text")
 
 
 def managing_paths(guarded: Kinds) -> dict[str, dict[str, Schema]]:
@@ -78,7 +79,12 @@ def _create_voice(guarded: Kinds) -> Schema:
 def _state(guarded: Kinds) -> dict[str, dict[str, Schema]]:
     ready = answers(json("Health", "A worker is ready."))
     ready["503"] = {**json("Health", "None is."), "headers": {"Retry-After": header("integer", "Seconds.")}}
+    numbers = {
+        "description": "As of now, in the text format or in OpenMetrics.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in METRIC_TYPES},
+    }
     return {
+        "/metrics": {"get": operation("metrics", "State", "What Prometheus scrapes", answers(numbers, *guarded))},
         "/health": {"get": operation("health", "State", "Readiness", ready)},
         "/health/live": {"get": operation("live", "State", "Liveness", answers(json("Live", "It runs.")))},
         "/model_info": {
