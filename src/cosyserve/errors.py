@@ -115,6 +115,20 @@ class ModelNotFound(RequestRejected):
     code = "model_not_found"
 
 
+class MalformedMessage(RequestRejected):
+    """A WebSocket message that is not one of the session's."""
+
+    status = 400
+    code = "malformed_message"
+
+
+class ForbiddenOrigin(RequestRejected):
+    """A web page that is not in `server.cors_origins` tried to open a WebSocket."""
+
+    status = 403
+    code = "forbidden_origin"
+
+
 class UploadTooLarge(RequestRejected):
     """The body is over `server.max_upload_bytes`."""
 
@@ -168,6 +182,13 @@ class LineFull(Unavailable):
     retry_after_s = 2
 
 
+class TooManyConnections(Unavailable):
+    """`websocket.max_connections` are open."""
+
+    code = "too_many_connections"
+    retry_after_s = 5
+
+
 class WaitedTooLong(Unavailable):
     """No stream came free within `limits.wait_timeout_s`."""
 
@@ -187,6 +208,14 @@ class Stopping(Unavailable):
 
     code = "stopping"
     retry_after_s = 10
+
+
+class SessionIdle(ServiceError):
+    """The client was silent for `websocket.idle_timeout_s` while there was nothing to speak."""
+
+    status = 408
+    code = "idle_timeout"
+    type = "invalid_request_error"
 
 
 class SynthesisFailed(ServiceError):
@@ -231,6 +260,12 @@ class ListenerStalled(ListenerError):
     """The client read nothing for `server.client_stall_timeout_s`, or its backlog outgrew the service's buffers."""
 
     code = "listener_stalled"
+
+
+class ListenerInterrupted(ListenerError):
+    """The client said input.cancel."""
+
+    code = "interrupted"
 
 
 class ListenerGone(ListenerError):

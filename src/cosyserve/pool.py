@@ -74,6 +74,8 @@ class Pool:
         self._open_streams: set[AudioStream] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self.stopping = asyncio.Event()
+        """Set when no new requests are taken any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -166,9 +168,15 @@ class Pool:
         self._set_timer()
         return Admitted(job, stream)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request would run at once."""
+        return not self.waiting and self.running < self._settings.limits.max_concurrency
+
     def stop(self) -> None:
         """Take no new requests."""
         self._dispatcher.stop()
+        self.stopping.set()
 
     async def drained(self) -> None:
         """Wait until every admitted request has been answered to its end."""

@@ -58,7 +58,6 @@ class Report:
         self._job = job
         self._stream = stream
         self._started_at = time.monotonic()
-        self._first_chunk_s: float | None = None
         self._audio_bytes = 0
         self.whole = False
         """Whether all of the audio is on its way to the listener; what happens afterwards is no failure."""
@@ -69,10 +68,14 @@ class Report:
         rate = self._stream.sample_rate
         return self._audio_bytes / BYTES_PER_SAMPLE / rate if rate else 0.0
 
+    @property
+    def first_chunk_s(self) -> float | None:
+        """From the admission to the first audio; None while there is none."""
+        first_at = self._stream.pace.first_at
+        return None if first_at is None else first_at - self._started_at
+
     def took(self, pcm: bytes) -> None:
         """A piece of audio is on its way to the listener."""
-        if self._first_chunk_s is None:
-            self._first_chunk_s = time.monotonic() - self._started_at
         self._audio_bytes += len(pcm)
 
     def ended(self, error: ServiceError | None) -> None:
@@ -91,7 +94,7 @@ class Report:
             format=speech.format,
             text_chars=len(speech.text),
             queue_wait_s=round(self._job.queue_wait_s, 3),
-            first_chunk_s=_rounded(self._first_chunk_s),
+            first_chunk_s=_rounded(self.first_chunk_s),
             total_s=round(total_s, 3),
             audio_s=round(self.audio_s, 3),
             real_time_factor=_rounded(pace.real_time_factor),
@@ -112,8 +115,8 @@ class Report:
         metrics.stages(self._job.timings)
         if self._stream.sample_rate:
             metrics.queue_wait.labels(route).observe(self._job.queue_wait_s)
-        if self._first_chunk_s is not None:
-            metrics.first_chunk.labels(route, mode).observe(self._first_chunk_s)
+        if self.first_chunk_s is not None:
+            metrics.first_chunk.labels(route, mode).observe(self.first_chunk_s)
         if pace.real_time_factor is not None:
             metrics.real_time_factor.labels(route, mode).observe(pace.real_time_factor)
 

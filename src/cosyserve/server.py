@@ -75,7 +75,9 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket) -> N
 
     _announce(settings, listener)
     try:
-        await hypercorn_serve(cast(Framework, app), _hypercorn_config(listener), shutdown_trigger=until_stopped)
+        await hypercorn_serve(
+            cast(Framework, app), _hypercorn_config(listener, settings), shutdown_trigger=until_stopped
+        )
     finally:
         # Whatever went wrong above, no worker may outlive this process.
         pool.kill()
@@ -122,10 +124,11 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _hypercorn_config(listener: socket.socket) -> Config:
+def _hypercorn_config(listener: socket.socket, settings: Settings) -> Config:
     config = _BoundConfig(listener)
     config.backlog = BACKLOG
     config.graceful_timeout = FLUSH_S
+    config.websocket_max_message_size = settings.websocket.max_message_bytes
     config.include_server_header = False
     errors = logging.getLogger("hypercorn.error")
     errors.setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from cosyserve.bodies import BodyLimits
+from cosyserve.live.sessions import Sessions
 from cosyserve.modes import Speaker
 from cosyserve.pool import Pool
 from cosyserve.requests import Draft, complete
@@ -28,6 +29,7 @@ class Service:
     voices: VoiceStore
     speakers: VoiceBook
     started_at: int = field(default_factory=lambda: int(time.time()))
+    sessions: Sessions = field(default_factory=Sessions)
 
     @property
     def body_limits(self) -> BodyLimits:

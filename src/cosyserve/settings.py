@@ -128,6 +128,14 @@ class VoiceSettings(Section):
     preload: tuple[str, ...] = ()
 
 
+class WebSocketSettings(Section):
+    """[websocket]: sessions on /v1/audio/speech/stream."""
+
+    max_connections: int = Field(100, ge=0)
+    idle_timeout_s: float = Field(60, gt=0)
+    max_message_bytes: ByteSize = Field(ByteSize(64 * 1024), gt=0)
+
+
 class LogSettings(Section):
     """[log]: one stream on stderr, the parent's lines and the workers'."""
 
@@ -145,6 +153,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     defaults: DefaultSettings = DefaultSettings()
     voices: VoiceSettings = VoiceSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
     log: LogSettings = LogSettings()
 
 

@@ -11,6 +11,7 @@ from cosyserve.requests import MAX_SEED, MAX_SPEED, MIN_SPEED
 from cosyserve.settings import Settings
 from cosyserve.speech_json import SpeechBody
 from cosyserve.voice_names import MAX_NAME_CHARS
+from cosyserve.voices import MAX_NOTE_CHARS
 from cosyserve.worker import WorkerState
 
 Schema = dict[str, Any]
@@ -136,8 +137,8 @@ def voice_upload(settings: Settings) -> Schema:
             "audio_sample": file("The recording: WAV, FLAC, OGG or MP3, 1 to 30 s, 16 kHz or more."),
             "ref_text": text("What is said in it.", longest),
             "instruction": text("How the voice speaks when a request does not say.", longest),
-            "speaker_description": text("Kept and shown.", 1000),
-            "consent": text("Kept and shown.", 1000),
+            "speaker_description": text("Kept and shown.", MAX_NOTE_CHARS),
+            "consent": text("Kept and shown.", MAX_NOTE_CHARS),
         },
         optional=("ref_text", "instruction", "speaker_description", "consent"),
         description="Also called: prompt_wav (audio_sample), prompt_text (ref_text), instructions, description.",
