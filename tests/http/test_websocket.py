@@ -3,7 +3,10 @@
 import io
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,9 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests import sounds
 from tests.engines import expected_pcm
-from tests.http.sessions import session
+from tests.http.sessions import PATH, session
 from tests.http.wire import ERROR_TYPES
-from tests.serving import Script, Server, wait_for
+from tests.serving import ROOT, Script, Server, wait_for
 
 
 def line(script: Script) -> str:
@@ -418,3 +421,15 @@ class TestDoor:
                 client.say("chunks=20 hello")
                 heard = client.until("session.done")
             assert np.array_equal(np.frombuffer(heard.audio[0, 0], "<i2"), np.frombuffer(expected_pcm(2, 20), "<i2"))
+
+
+def test_the_example_in_the_documents_runs(server: Server, tmp_path: Path) -> None:
+    document = (ROOT / "docs/websocket.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    url = server.url.replace("http", "ws", 1) + PATH
+    done = subprocess.run(
+        [sys.executable, "-c", example, url], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "session.done" in done.stdout
+    assert (tmp_path / "speech.pcm").stat().st_size == 2 * len(expected_pcm(0, 3))
