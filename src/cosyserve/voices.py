@@ -4,7 +4,6 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +32,9 @@ from cosyserve.voice_files import (
     write_voice,
 )
 from cosyserve.voice_names import clean_name, file_stem, name_key
+
+MAX_NOTE_CHARS = 1000
+"""Of what is stored about a voice and used by nobody here: its description and consent."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +69,13 @@ class VoiceStore:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._prompts = PromptCache(settings.max_cached_bytes)
-        self._scan()
-        self.preload(settings.preload)
+
+    def load(self) -> None:
+        """Find the voices that the folder has, and decode those of `voices.preload`. Not before the log is set up."""
+        if self._settings.dir.is_dir():
+            self._scan(self._settings.dir)
+        for name in self._settings.preload:
+            self._preload(name)
 
     def listing(self) -> list[Voice]:
         """All of them, by name."""
@@ -175,11 +182,8 @@ class VoiceStore:
         if len(self._entries) >= self._settings.max_count:
             raise TooManyVoices(f"there are {len(self._entries)} voices already (voices.max_count): delete one first")
 
-    def _scan(self) -> None:
-        """Find the voices; what is broken is told in the log and left as it is."""
-        folder = self._settings.dir
-        if not folder.is_dir():
-            return
+    def _scan(self, folder: Path) -> None:
+        """What is broken is told in the log and left as it is."""
         try:
             remove_parts(folder)
         except OSError as error:
@@ -194,13 +198,11 @@ class VoiceStore:
             if first.path != path:
                 log.warning("a second voice of the same name, left out", path=str(path), voice=voice.name)
 
-    def preload(self, names: Iterable[str]) -> None:
-        """Read and decode these now, so that their first request does not wait for it."""
-        for name in names:
-            try:
-                self.prompt(name)
-            except (VoiceNotFound, UnreadableVoice) as error:
-                log.warning("a voice of voices.preload is not there", voice=name, reason=error.message)
+    def _preload(self, name: str) -> None:
+        try:
+            self.prompt(name)
+        except (VoiceNotFound, UnreadableVoice) as error:
+            log.warning("a voice of voices.preload is not there", voice=name, reason=error.message)
 
 
 class PromptCache:

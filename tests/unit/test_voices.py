@@ -35,7 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def store(folder: Path, **settings: Any) -> VoiceStore:
-    return VoiceStore(VoiceSettings(dir=folder, **settings))
+    voices = VoiceStore(VoiceSettings(dir=folder, **settings))
+    voices.load()
+    return voices
 
 
 def files(folder: Path) -> list[Path]:

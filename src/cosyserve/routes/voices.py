@@ -19,15 +19,13 @@ from cosyserve.routes.methods import by_method
 from cosyserve.service import Service, service_of
 from cosyserve.voice_files import Voice
 from cosyserve.voice_names import DEFAULT_VOICE, name_key
-from cosyserve.voices import Upload
+from cosyserve.voices import MAX_NOTE_CHARS, Upload
 
 PATH = "/v1/audio/voices"
 AUDIO_NAMES = ("audio_sample", "prompt_wav")
 PROMPT_TEXT_NAMES = ("ref_text", "prompt_text")
 INSTRUCTION_NAMES = ("instruction", "instructions")
 DESCRIPTION_NAMES = ("speaker_description", "description")
-MAX_NOTE_CHARS = 1000
-"""Of what is stored about a voice and used by nobody here: its description and consent."""
 
 
 async def list_voices(request: Request) -> JSONResponse:
