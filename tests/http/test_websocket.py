@@ -5,12 +5,14 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.sessions import PATH, session
-from tests.http.wire import ERROR_TYPES
+from tests.http.wire import ERROR_TYPES, connect, head, receive_until
 from tests.serving import ROOT, Script, Server, wait_for
 
 
@@ -238,6 +240,21 @@ class TestWrongMessages:
                 client.receive()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
+
+    def test_one_without_end_is_not_kept(self, tmp_path: Path) -> None:
+        """From a client that takes no notice of the close: 60 MB of one message."""
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
+        key = {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        with Server(tmp_path) as server, connect(server) as connection:
+            connection.sendall(head(f"GET {PATH} HTTP/1.1", **upgrade, **key))
+            receive_until(connection, b"\r\n\r\n")
+            process = psutil.Process(server.pid)
+            before = process.memory_info().rss
+            for number in range(1000):
+                opcode = b"\x00" if number else b"\x01"
+                connection.sendall(opcode + b"\xfe" + struct.pack(">H", 60_000) + bytes(4) + b"x" * 60_000)
+            server.health()
+            assert process.memory_info().rss - before < 20_000_000
 
 
 class TestFailures:
