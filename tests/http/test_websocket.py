@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import random
 import re
 import signal
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -198,6 +200,42 @@ class TestBargeIn:
             client.say("chunks=1")
             (start,) = client.until("session.done").of("audio.start")
         assert start["text"] == "chunks=1"
+
+
+def interrupt_at_random(server: Server, seed: int) -> None:
+    """A listener who lets some utterances end, interrupts others, and sometimes hangs up and calls again."""
+    chance = random.Random(seed)
+    for _ in range(4):
+        with session(server) as client:
+            for utterance in range(chance.randint(1, 4)):
+                audio_format = chance.choice(["pcm", "mp3", "opus"])
+                client.send("session.config", response_format=audio_format)
+                client.say("chunks=20 one\nchunks=20 two\nchunks=20 three\n")
+                match chance.randint(0, 2):
+                    case 0:
+                        heard = client.until("session.done")
+                        assert (heard.messages[-1]["utterance"], heard.messages[-1]["clauses"]) == (utterance, 3)
+                    case 1:
+                        for _ in range(chance.randint(0, 10)):
+                            client.take()
+                        client.send("input.cancel")
+                        assert client.until("input.cancelled").messages[-1]["utterance"] == utterance
+                    case 2:
+                        client.until_audio()
+                        break
+
+
+def test_many_who_interrupt(tmp_path: Path) -> None:
+    settings = {"limits": {"max_concurrency": 5, "max_waiting": 50}}
+    with Server(tmp_path, settings) as server:
+        with ThreadPoolExecutor(8) as threads:
+            for listener in [threads.submit(interrupt_at_random, server, seed) for seed in range(8)]:
+                listener.result()
+        server.await_idle()
+        assert server.model_info()["buffered_bytes"] == 0
+        outcomes = {entry["outcome"] for entry in server.logs("speech")}
+        assert outcomes <= {"ok", "interrupted", "listener_gone"}
+        assert not [entry for entry in server.logs() if entry.get("level") == "error"]
 
 
 class TestWrongMessages:
