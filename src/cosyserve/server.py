@@ -14,6 +14,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.typing import Framework
 from starlette.applications import Starlette
 
+from cosyserve import websocket_buffer
 from cosyserve.app import build_app
 from cosyserve.logs import configure
 from cosyserve.pool import Pool
@@ -73,6 +74,7 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket) -> N
         await stop.wait()
         await _stop(pool, settings.server.shutdown_grace_s)
 
+    websocket_buffer.install()
     _announce(settings, listener)
     try:
         await hypercorn_serve(

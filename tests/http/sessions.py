@@ -53,6 +53,10 @@ class Client:
         frame = self.connection.recv(DEADLINE_S)
         return frame if isinstance(frame, bytes) else json.loads(frame)
 
+    def take(self) -> None:
+        """One frame, of which nothing is wanted but that it is in its place."""
+        self._take(self.receive(), Heard())
+
     def until(self, kind: str) -> Heard:
         """Everything up to the next message of a type."""
         heard = Heard()

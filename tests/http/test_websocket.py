@@ -3,20 +3,27 @@
 import io
 import json
 import os
+import random
+import re
 import signal
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests import sounds
 from tests.engines import expected_pcm
-from tests.http.sessions import session
-from tests.http.wire import ERROR_TYPES
-from tests.serving import Script, Server, wait_for
+from tests.http.sessions import PATH, session
+from tests.http.wire import ERROR_TYPES, connect, head, receive_until
+from tests.serving import ROOT, Script, Server, wait_for
 
 
 def line(script: Script) -> str:
@@ -195,6 +202,42 @@ class TestBargeIn:
         assert start["text"] == "chunks=1"
 
 
+def interrupt_at_random(server: Server, seed: int) -> None:
+    """A listener who lets some utterances end, interrupts others, and sometimes hangs up and calls again."""
+    chance = random.Random(seed)
+    for _ in range(4):
+        with session(server) as client:
+            for utterance in range(chance.randint(1, 4)):
+                audio_format = chance.choice(["pcm", "mp3", "opus"])
+                client.send("session.config", response_format=audio_format)
+                client.say("chunks=20 one\nchunks=20 two\nchunks=20 three\n")
+                match chance.randint(0, 2):
+                    case 0:
+                        heard = client.until("session.done")
+                        assert (heard.messages[-1]["utterance"], heard.messages[-1]["clauses"]) == (utterance, 3)
+                    case 1:
+                        for _ in range(chance.randint(0, 10)):
+                            client.take()
+                        client.send("input.cancel")
+                        assert client.until("input.cancelled").messages[-1]["utterance"] == utterance
+                    case 2:
+                        client.until_audio()
+                        break
+
+
+def test_many_who_interrupt(tmp_path: Path) -> None:
+    settings = {"limits": {"max_concurrency": 5, "max_waiting": 50}}
+    with Server(tmp_path, settings) as server:
+        with ThreadPoolExecutor(8) as threads:
+            for listener in [threads.submit(interrupt_at_random, server, seed) for seed in range(8)]:
+                listener.result()
+        server.await_idle()
+        assert server.model_info()["buffered_bytes"] == 0
+        outcomes = {entry["outcome"] for entry in server.logs("speech")}
+        assert outcomes <= {"ok", "interrupted", "listener_gone"}
+        assert not [entry for entry in server.logs() if entry.get("level") == "error"]
+
+
 class TestWrongMessages:
     @pytest.mark.parametrize(
         ("message", "code", "param"),
@@ -235,6 +278,21 @@ class TestWrongMessages:
                 client.receive()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
+
+    def test_one_without_end_is_not_kept(self, tmp_path: Path) -> None:
+        """From a client that takes no notice of the close: 60 MB of one message."""
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
+        key = {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        with Server(tmp_path) as server, connect(server) as connection:
+            connection.sendall(head(f"GET {PATH} HTTP/1.1", **upgrade, **key))
+            receive_until(connection, b"\r\n\r\n")
+            process = psutil.Process(server.pid)
+            before = process.memory_info().rss
+            for number in range(1000):
+                opcode = b"\x00" if number else b"\x01"
+                connection.sendall(opcode + b"\xfe" + struct.pack(">H", 60_000) + bytes(4) + b"x" * 60_000)
+            server.health()
+            assert process.memory_info().rss - before < 20_000_000
 
 
 class TestFailures:
@@ -418,3 +476,15 @@ class TestDoor:
                 client.say("chunks=20 hello")
                 heard = client.until("session.done")
             assert np.array_equal(np.frombuffer(heard.audio[0, 0], "<i2"), np.frombuffer(expected_pcm(2, 20), "<i2"))
+
+
+def test_the_example_in_the_documents_runs(server: Server, tmp_path: Path) -> None:
+    document = (ROOT / "docs/websocket.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    url = server.url.replace("http", "ws", 1) + PATH
+    done = subprocess.run(
+        [sys.executable, "-c", example, url], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "session.done" in done.stdout
+    assert (tmp_path / "speech.pcm").stat().st_size == 2 * len(expected_pcm(0, 3))

@@ -78,6 +78,8 @@ def parse(text: str) -> ClientMessage:
         return _WITH_FIELDS[kind].model_validate_json(text)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if not problem["loc"]:
+        raise MalformedMessage(f"the message is not JSON that can be read: {problem['msg']}")
     name, reason = str(problem["loc"][0]), problem["msg"]
     raise InvalidField(f"{name}: {reason[0].lower()}{reason[1:]}", param=name)
 

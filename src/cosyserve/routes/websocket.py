@@ -45,7 +45,14 @@ def _refusal(websocket: WebSocket, service: Service) -> ServiceError | None:
 
 def _is_welcome(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     """Browsers let every page open a WebSocket to everywhere: who may is for the server to say."""
-    return "*" in allowed or origin in allowed or urlsplit(origin).netloc.lower() == host.lower()
+    return "*" in allowed or origin in allowed or (host != "" and _place(origin) == host.lower())
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 routes = [WebSocketRoute("/v1/audio/speech/stream", stream)]

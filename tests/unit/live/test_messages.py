@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cosyserve.audio import AudioFormat
 from cosyserve.errors import InvalidField, MalformedMessage, ServiceError
@@ -40,7 +42,21 @@ def test_what_is_not_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "[]", "3", "null", '{"type": 3}', '{"type": "input.end"}', "{}", "[" * 100_000, '"input.done"']
+    "text",
+    [
+        '{"type": "input.text", "text": "\\ud800"}',
+        '{"type": "session.config", "x": ' + "[" * 300 + "]" * 300 + "}",
+        "",
+        "x",
+        "[]",
+        "3",
+        "null",
+        '{"type": 3}',
+        '{"type": "input.end"}',
+        "{}",
+        "[" * 100_000,
+        '"input.done"',
+    ],
 )
 def test_what_is_no_message(text: str) -> None:
     with pytest.raises(MalformedMessage):
@@ -76,3 +92,24 @@ def test_errors_have_the_shape_of_every_error() -> None:
     message = error_message(ServiceError("it broke"), 3)
     assert (message["type"], message["utterance"]) == ("error", 3)
     assert set(message["error"]) == {"message", "type", "code", "param"}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
+)
+kinds = st.sampled_from(["session.config", "input.text", "input.done", "input.cancel", "x"])
+fields = st.sampled_from(
+    ["text", "voice", "response_format", "sample_rate", "speed", "seed", "instructions", "ref_audio"]
+)
+
+
+@given(kinds, st.dictionaries(fields, json_values), st.booleans())
+def test_whatever_comes_is_taken_or_refused(kind: str, values: dict[str, object], escaped: bool) -> None:
+    """And what is told of it can be sent."""
+    text = json.dumps({"type": kind, **values}, ensure_ascii=escaped)
+    try:
+        message = parse(text)
+        if isinstance(message, SessionConfig):
+            as_draft(message)
+    except ServiceError as error:
+        json.dumps(error_message(error), ensure_ascii=False).encode()
