@@ -144,6 +144,14 @@ class Server:
         """GET."""
         return self._client.get(self.url + path, headers=headers)
 
+    def post(self, path: str, headers: Mapping[str, str] | None = None, **fields: object) -> httpx.Response:
+        """POST a form; bytes are sent as files, all else as text."""
+        return self._client.post(self.url + path, headers=headers, **_form(fields))
+
+    def delete(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """DELETE."""
+        return self._client.delete(self.url + path, headers=headers)
+
     def health(self) -> str:
         """The status that /health tells; "" where nobody answers."""
         try:
@@ -167,7 +175,7 @@ class Server:
 
     def speak(self, *, headers: Mapping[str, str] | None = None, **fields: object) -> httpx.Response:
         """POST /synthesize and read the answer whole; bytes are sent as files, all else as text."""
-        return self._client.post(self.url + "/synthesize", headers=headers, **_form(fields))
+        return self.post("/synthesize", headers=headers, **fields)
 
     def stream(
         self, *, headers: Mapping[str, str] | None = None, **fields: object
@@ -182,6 +190,7 @@ class Server:
             "server": {"port": 0, "shutdown_grace_s": 1},
             "model": {"engine": "tests.engines:create"},
             "defaults": {"prompt_wav": str(prompt)},
+            "voices": {"dir": str(self._folder / "voices")},
             "log": {"format": "json"},
         }
 

@@ -10,15 +10,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from cosyserve.access import load_keyring
 from cosyserve.errors import InvalidPrompt, ListenerGone, RequestRejected, ServiceError
 from cosyserve.middleware import Gate, LingeringClose, RequestId
+from cosyserve.modes import Speaker
 from cosyserve.pool import Pool
 from cosyserve.prompts import load_default_prompt
-from cosyserve.requests import Defaults
 from cosyserve.responses import error_response
-from cosyserve.routes import health, synthesize
+from cosyserve.routes import cosyvoice, description, health, metrics, openai, synthesize, voices, websocket
 from cosyserve.service import Service
 from cosyserve.settings import Settings, SettingsError
+from cosyserve.speakers import VoiceBook, default_speaker
+from cosyserve.voices import VoiceStore
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -33,10 +36,13 @@ EXPOSED_HEADERS = (
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
-    service = Service(settings, Pool(settings), _defaults(settings))
+    keys = load_keyring(settings.server)
+    default, store = _default_speaker(settings), VoiceStore(settings.voices)
+    service = Service(settings, Pool(settings), default, store, VoiceBook(default, store))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        store.load()
         service.pool.start()
         try:
             yield
@@ -54,9 +60,12 @@ def build_app(settings: Settings) -> Starlette:
                 expose_headers=EXPOSED_HEADERS,
             )
         )
-    middleware.append(Middleware(Gate, api_keys=settings.server.api_keys))
+    speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
+    others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes]
+    counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
+    middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
     app = Starlette(
-        routes=[*synthesize.routes, *health.routes],
+        routes=[*speaking, *websocket.routes, *others],
         middleware=middleware,
         exception_handlers={
             ServiceError: _on_service_error,
@@ -69,12 +78,12 @@ def build_app(settings: Settings) -> Starlette:
     return app
 
 
-def _defaults(settings: Settings) -> Defaults:
+def _default_speaker(settings: Settings) -> Speaker:
     try:
         prompt = load_default_prompt(settings.defaults.prompt_wav)
     except (InvalidPrompt, OSError) as error:
         raise SettingsError(f"defaults.prompt_wav = {settings.defaults.prompt_wav}: {error}") from error
-    return Defaults(settings.defaults.instruction, prompt)
+    return default_speaker(prompt, settings.defaults.instruction)
 
 
 async def _on_service_error(_: Request, error: Exception) -> Response:

@@ -1,12 +1,15 @@
 """PCM from a worker to the bytes that a client asked for, piece by piece as it streams."""
 
 import struct
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+
+from cosyserve.errors import InvalidField
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 48_000
 BYTES_PER_SAMPLE = 2
@@ -18,10 +21,33 @@ class AudioFormat(StrEnum):
 
     PCM = "pcm"
     WAV = "wav"
+    FLAC = "flac"
+    MP3 = "mp3"
+    OPUS = "opus"
+    AAC = "aac"
+
+    @property
+    def compressed(self) -> bool:
+        """Whether a second of audio takes milliseconds to encode, which are a thread's and not the event loop's."""
+        return self not in {AudioFormat.PCM, AudioFormat.WAV}
+
+    @property
+    def lossless(self) -> bool:
+        """Whether what is decoded is the 16-bit samples that were encoded."""
+        return self in {AudioFormat.PCM, AudioFormat.WAV, AudioFormat.FLAC}
+
+
+_MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+CARRIED_RATES: Mapping[AudioFormat, tuple[int, ...]] = {
+    AudioFormat.MP3: _MPEG_RATES,
+    AudioFormat.OPUS: (8_000, 12_000, 16_000, 24_000, 48_000),
+    AudioFormat.AAC: _MPEG_RATES,
+}
+"""The sample rates, in Hz and rising, of the formats that cannot carry each one."""
 
 
 class Encoder(Protocol):
-    """Stateful, one a stream. PCM in and out of `encode` is 16-bit little-endian mono."""
+    """Stateful, one a stream, used by one thread at a time. The PCM that it is given is 16-bit little-endian mono."""
 
     media_type: str
 
@@ -30,6 +56,9 @@ class Encoder(Protocol):
 
     def finish(self) -> bytes:
         """What is still inside."""
+
+    def close(self) -> None:
+        """Let go of everything, finished or not; safe to call again."""
 
 
 class PcmEncoder:
@@ -44,6 +73,9 @@ class PcmEncoder:
     def finish(self) -> bytes:
         """Nothing."""
         return b""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class WavEncoder:
@@ -63,6 +95,9 @@ class WavEncoder:
         """The header, where there was no audio."""
         return self._header
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 class Resampled:
     """Another encoder behind a streaming resampler."""
@@ -81,6 +116,10 @@ class Resampled:
         """The filter's tail, then the encoder's."""
         return self._encoder.encode(self._resample(b"", last=True)) + self._encoder.finish()
 
+    def close(self) -> None:
+        """The encoder's."""
+        self._encoder.close()
+
     def _resample(self, pcm: bytes, *, last: bool) -> bytes:
         samples: NDArray[np.float32] = self._resampler.resample_chunk(
             np.frombuffer(pcm, "<i2").astype(np.float32), last=last
@@ -89,10 +128,37 @@ class Resampled:
         return np.clip(np.rint(samples), -32768, 32767).astype("<i2").tobytes()
 
 
+def check_sample_rate(audio_format: AudioFormat, sample_rate: int | None) -> None:
+    """Raises InvalidField where the format cannot carry the rate that was asked for."""
+    carried = CARRIED_RATES.get(audio_format)
+    if sample_rate is not None and carried is not None and sample_rate not in carried:
+        rates = ", ".join(map(str, carried))
+        raise InvalidField(f"sample_rate is {sample_rate}: {audio_format} carries {rates}", param="sample_rate")
+
+
+def output_rate(audio_format: AudioFormat, model_rate: int, asked: int | None) -> int:
+    """Hz of what leaves: the rate asked for, else the model's, or the next one up that the format carries."""
+    if asked is not None:
+        return asked
+    carried = CARRIED_RATES.get(audio_format, (model_rate,))
+    return next((rate for rate in carried if rate >= model_rate), carried[-1])
+
+
 def make_encoder(audio_format: AudioFormat, model_rate: int, sample_rate: int) -> Encoder:
-    """model_rate: Hz of the PCM that comes. sample_rate: Hz of what leaves."""
-    encoder: Encoder = WavEncoder(sample_rate) if audio_format is AudioFormat.WAV else PcmEncoder()
+    """model_rate: Hz of the PCM that comes. sample_rate: Hz of what leaves, as `output_rate` tells."""
+    encoder = _encoder(audio_format, sample_rate)
     return encoder if model_rate == sample_rate else Resampled(encoder, model_rate, sample_rate)
+
+
+def _encoder(audio_format: AudioFormat, sample_rate: int) -> Encoder:
+    if audio_format is AudioFormat.PCM:
+        return PcmEncoder()
+    if audio_format is AudioFormat.WAV:
+        return WavEncoder(sample_rate)
+    # Here, because most answers need none of it.
+    from cosyserve.encoders import CodecEncoder
+
+    return CodecEncoder(audio_format, sample_rate)
 
 
 def wav_header(sample_rate: int, data_bytes: int = UNKNOWN_LENGTH) -> bytes:

@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instruction", metavar="TEXT", help="how to say it: tone, dialect, feeling")
     parser.add_argument("--prompt-wav", metavar="FILE", help="a recording of the voice to speak with")
     parser.add_argument("--prompt-text", metavar="TEXT", help="what is said in the recording")
+    parser.add_argument("--voice", metavar="NAME", help="a stored voice to speak with")
     parser.add_argument("--speed", metavar="X", help="1 is the model's own pace, 2 twice as fast")
     parser.add_argument("--seed", metavar="N", help="makes the answer repeatable")
     parser.add_argument("--sample-rate", metavar="HZ", help="of the answer (the model's own: 24000)")
@@ -140,6 +141,7 @@ def _read_order(args: argparse.Namespace) -> Order:
         "format": audio_format,
         "instruction": args.instruction,
         "prompt_text": args.prompt_text,
+        "voice": args.voice,
         "speed": _number("--speed", args.speed, float),
         "seed": _number("--seed", args.seed, int),
         "sample_rate": _number("--sample-rate", args.sample_rate, int),

@@ -295,6 +295,7 @@ class Dispatcher:
             return
         if isinstance(message, Done):
             worker.finished()
+            job.timings = message.timings
         if job.state is JobState.RUNNING:
             self._end(job, _ending(message))
         job.state = JobState.OVER

@@ -61,11 +61,72 @@ class MissingPrompt(InvalidField):
     code = "missing_prompt"
 
 
+class UnknownVoice(InvalidField):
+    """No voice has the name that the request asks for."""
+
+    code = "unknown_voice"
+
+
+class InvalidVoiceName(InvalidField):
+    """A voice cannot be called that."""
+
+    code = "invalid_voice_name"
+
+
+class VoiceNotFound(RequestRejected):
+    """The path names a voice that is not there."""
+
+    status = 404
+    code = "voice_not_found"
+
+
+class VoiceExists(RequestRejected):
+    """A stored voice has that name, or one too much like it."""
+
+    status = 409
+    code = "voice_exists"
+
+
+class TooManyVoices(RequestRejected):
+    """`voices.max_count` are stored."""
+
+    status = 409
+    code = "too_many_voices"
+
+
 class MalformedForm(RequestRejected):
     """The body is not a form, or a broken one."""
 
     status = 400
     code = "malformed_form"
+
+
+class MalformedJson(RequestRejected):
+    """The body is not JSON, or not an object."""
+
+    status = 400
+    code = "malformed_json"
+
+
+class ModelNotFound(RequestRejected):
+    """The path names a model that is not the one here."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class MalformedMessage(RequestRejected):
+    """A WebSocket message that is not one of the session's."""
+
+    status = 400
+    code = "malformed_message"
+
+
+class ForbiddenOrigin(RequestRejected):
+    """A web page that is not in `server.cors_origins` tried to open a WebSocket."""
+
+    status = 403
+    code = "forbidden_origin"
 
 
 class UploadTooLarge(RequestRejected):
@@ -90,6 +151,15 @@ class Unauthorized(RequestRejected):
     type = "authentication_error"
 
 
+class TooManyAtOnce(RequestRejected):
+    """The API key has `limits.max_concurrency_per_key` requests under way; others may still find room."""
+
+    status = 429
+    code = "too_many_at_once"
+    type = "rate_limit_error"
+    retry_after_s = 1
+
+
 class HttpVersionNotSupported(RequestRejected):
     """HTTP/2: Hypercorn ends a broken HTTP/2 stream without a reset, so its client would wait for ever."""
 
@@ -110,6 +180,13 @@ class LineFull(Unavailable):
 
     code = "overloaded"
     retry_after_s = 2
+
+
+class TooManyConnections(Unavailable):
+    """`websocket.max_connections` are open."""
+
+    code = "too_many_connections"
+    retry_after_s = 5
 
 
 class WaitedTooLong(Unavailable):
@@ -133,6 +210,14 @@ class Stopping(Unavailable):
     retry_after_s = 10
 
 
+class SessionIdle(ServiceError):
+    """The client was silent for `websocket.idle_timeout_s` while there was nothing to speak."""
+
+    status = 408
+    code = "idle_timeout"
+    type = "invalid_request_error"
+
+
 class SynthesisFailed(ServiceError):
     """The engine raised, or the worker died under the job."""
 
@@ -143,6 +228,19 @@ class WorkerDied(SynthesisFailed):
     """The worker process died under the job."""
 
     code = "worker_died"
+
+
+class UnreadableVoice(ServiceError):
+    """A stored voice's file has come to harm."""
+
+    code = "unreadable_voice"
+
+
+class StorageFailed(ServiceError):
+    """The disk is full, or the service may not write there."""
+
+    status = 507
+    code = "storage_failed"
 
 
 class Overdue(ServiceError):
@@ -162,6 +260,12 @@ class ListenerStalled(ListenerError):
     """The client read nothing for `server.client_stall_timeout_s`, or its backlog outgrew the service's buffers."""
 
     code = "listener_stalled"
+
+
+class ListenerInterrupted(ListenerError):
+    """The client said input.cancel."""
+
+    code = "interrupted"
 
 
 class ListenerGone(ListenerError):

@@ -1,6 +1,7 @@
 """One request on its way through the pool, as the dispatcher sees it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,7 +39,7 @@ class Sink(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """deaths: worker deaths it has met. The times are seconds on the pool's clock."""
+    """deaths: worker deaths it has met. timings: what its Done said. The times are seconds on the pool's clock."""
 
     request: Synthesize
     sink: Sink
@@ -50,6 +51,7 @@ class Job:
     fed_at: float | None = None
     leaving_since: float = 0.0
     queue_wait_s: float = 0.0
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> int:

@@ -2,20 +2,22 @@
 
 import math
 import re
-import secrets
 import uuid
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import anyio
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cosyserve.errors import HttpVersionNotSupported, ServiceError, Unauthorized
+from cosyserve.access import Keyring, sent_key
+from cosyserve.errors import HttpVersionNotSupported, ServiceError, TooManyAtOnce, Unauthorized
 from cosyserve.responses import error_response
 
-OPEN_PATHS = frozenset({"/health", "/health/live"})
-"""What orchestrators ask, which have no key."""
+OPEN_PATHS = frozenset({"/health", "/health/live", "/docs", "/openapi.json"})
+"""What orchestrators ask, which have no key, and what tells newcomers how to use one."""
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_S = 10.0
 _BUG = ServiceError("an internal error; the server's log has the details under this request id")
@@ -101,30 +103,68 @@ class LingeringClose:
 
 
 class Gate:
-    """Turns away what must not reach a route: HTTP/2, and requests without a key where keys are configured."""
+    """Turns away what must not reach a route: HTTP/2, strangers where keys are configured, and a key's excess.
 
-    def __init__(self, app: ASGIApp, api_keys: Collection[str]) -> None:
+    keys: who may come in; an empty ring lets everybody. counted: the paths on which `max_per_key` requests of one key
+    may be under way at once (0: any number). The key's name is bound to the log and kept in the scope's state as
+    `key_name`.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keyring, counted: Collection[str] = (), max_per_key: int = 0) -> None:
         self._app = app
-        self._api_keys = [key.encode() for key in api_keys]
+        self._keys = keys
+        self._counted = counted
+        self._max_per_key = max_per_key
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
-        app = self._app if refusal is None else error_response(refusal)
-        await app(scope, receive, send)
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        key_name = self._keys.owner_of(_sent_key(scope)) if self._keys else None
+        refusal = self._refusal(scope, key_name)
+        if refusal is not None:
+            await error_response(refusal)(scope, receive, send)
+        elif key_name is None:
+            await self._app(scope, receive, send)
+        else:
+            scope["state"] = {**scope.get("state", {}), "key_name": key_name}
+            with self._counting(scope, key_name), structlog.contextvars.bound_contextvars(key=key_name):
+                await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> ServiceError | None:
+    def _refusal(self, scope: Scope, key_name: str | None) -> ServiceError | None:
         if scope["http_version"] not in {"1.0", "1.1"}:
             return HttpVersionNotSupported(
                 "this server speaks HTTP/1.1; a proxy in front may speak HTTP/2 to its clients"
             )
-        preflight = scope["method"] == "OPTIONS"
-        if not self._api_keys or preflight or scope["path"] in OPEN_PATHS or self._known_key(Headers(scope=scope)):
-            return None
-        return Unauthorized("a valid API key is needed: send `Authorization: Bearer KEY`")
+        if self._keys and key_name is None and not _is_open(scope):
+            return Unauthorized("a valid API key is needed: send `Authorization: Bearer KEY`")
+        if key_name is not None and self._is_counted(scope) and self._under_way[key_name] >= self._max_per_key:
+            return TooManyAtOnce(
+                f"{self._max_per_key} requests of this API key are under way (limits.max_concurrency_per_key)"
+            )
+        return None
 
-    def _known_key(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        sent = (token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")).encode()
-        # Every key is compared, so that the time says nothing about which came near.
-        return sum(secrets.compare_digest(sent, key) for key in self._api_keys) > 0
+    def _is_counted(self, scope: Scope) -> bool:
+        return bool(self._max_per_key) and scope["path"] in self._counted
+
+    @contextmanager
+    def _counting(self, scope: Scope, key_name: str) -> Iterator[None]:
+        if not self._is_counted(scope):
+            yield
+            return
+        self._under_way[key_name] += 1
+        try:
+            yield
+        finally:
+            self._under_way[key_name] -= 1
+
+
+def _is_open(scope: Scope) -> bool:
+    return scope["type"] == "http" and (scope["method"] == "OPTIONS" or scope["path"] in OPEN_PATHS)
+
+
+def _sent_key(scope: Scope) -> str:
+    query = QueryParams(scope["query_string"]) if scope["type"] == "websocket" else None
+    return sent_key(Headers(scope=scope), query)

@@ -18,9 +18,11 @@ from cosyserve.dispatch import Action, Dispatcher, Kill, Send, Start
 from cosyserve.job import Job
 from cosyserve.launch import WorkerSpec
 from cosyserve.logs import relay
+from cosyserve.metrics import Metrics, PoolState
 from cosyserve.process import WorkerProcess
 from cosyserve.protocol import EngineConfig, FromWorker, Synthesize, ToWorker
 from cosyserve.queues import QueueClosed, QueueFull
+from cosyserve.reports import Reporter
 from cosyserve.requests import SpeechRequest
 from cosyserve.settings import Settings
 from cosyserve.streams import AudioStream, BufferLedger
@@ -63,6 +65,7 @@ class Pool:
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where `workers.devices` names a GPU that is not there."""
         devices = assign_devices(settings.workers.count, settings.workers.devices, visible_devices())
+        self.reporter = Reporter(Metrics(self._state), log_text=settings.log.text)
         self._settings = settings
         self._dispatcher = Dispatcher(devices, settings.workers, settings.limits, self._act)
         self._processes: dict[int, WorkerProcess] = {}
@@ -71,6 +74,8 @@ class Pool:
         self._open_streams: set[AudioStream] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self.stopping = asyncio.Event()
+        """Set when no new requests are taken any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -121,6 +126,17 @@ class Pool:
             for worker in self._dispatcher.workers
         ]
 
+    def _state(self) -> PoolState:
+        workers = self._dispatcher.workers
+        return PoolState(
+            running=self.running,
+            waiting=self.waiting,
+            max_concurrency=self._settings.limits.max_concurrency,
+            buffered_bytes=self.buffered_bytes,
+            workers=[worker.state for worker in workers],
+            restarts=[worker.restarts for worker in workers],
+        )
+
     def start(self) -> None:
         """Spawn the workers; returns before they are ready."""
         self._loop = asyncio.get_running_loop()
@@ -152,9 +168,15 @@ class Pool:
         self._set_timer()
         return Admitted(job, stream)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request would run at once."""
+        return not self.waiting and self.running < self._settings.limits.max_concurrency
+
     def stop(self) -> None:
         """Take no new requests."""
         self._dispatcher.stop()
+        self.stopping.set()
 
     async def drained(self) -> None:
         """Wait until every admitted request has been answered to its end."""

@@ -17,6 +17,16 @@ MAX_CHANNELS = 8
 SILENCE_PEAK = 10 ** (-50 / 20)
 """Peak below which a prompt counts as silent: -50 dB of full scale."""
 BLOCK_FRAMES = 65_536
+MEDIA_TYPES = {
+    "WAV": "audio/wav",
+    "WAVEX": "audio/wav",
+    "RF64": "audio/wav",
+    "FLAC": "audio/flac",
+    "OGG": "audio/ogg",
+    "MP3": "audio/mpeg",
+    "AIFF": "audio/aiff",
+}
+"""By libsndfile's name of the container."""
 
 
 def decode_prompt(audio: bytes, param: str = "prompt_wav") -> Prompt:
@@ -42,6 +52,12 @@ def decode_prompt(audio: bytes, param: str = "prompt_wav") -> Prompt:
         raise InvalidPrompt("the prompt is silent", param=param)
     digest = hashlib.blake2b(samples.tobytes(), digest_size=16, salt=rate.to_bytes(4, "little"))
     return Prompt(samples, rate, digest.hexdigest())
+
+
+def media_type_of(audio: bytes) -> str:
+    """What to call a file that `decode_prompt` has taken."""
+    with soundfile.SoundFile(io.BytesIO(audio)) as file:
+        return MEDIA_TYPES.get(file.format, "application/octet-stream")
 
 
 def load_default_prompt(path: Path | None) -> Prompt | None:

@@ -1,49 +1,66 @@
-"""A form to a SpeechRequest: which fields there are, what they may hold, which mode they ask for."""
+"""What a client asks for, from whichever surface: first as it said it, then checked and complete."""
 
-import math
 import unicodedata
-from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from typing import Protocol
 
-import anyio
 import anyio.to_thread
-from starlette.datastructures import FormData, Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
 from cosyserve.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
-from cosyserve.errors import (
-    InvalidField,
-    MalformedForm,
-    MissingPrompt,
-    TextTooLong,
-    UnspeakableText,
-    UploadStalled,
-    UploadTooLarge,
-)
+from cosyserve.errors import InvalidField, MissingPrompt, TextTooLong, UnspeakableText
+from cosyserve.fields import file_field, format_field, number_field, text_field, whole_number_field
+from cosyserve.forms import Form
+from cosyserve.modes import Speaker, choose_mode
 from cosyserve.prompts import decode_prompt
 from cosyserve.protocol import Mode, Prompt
 
-END_OF_PROMPT = "<|endofprompt|>"
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 MAX_SEED = 2**31 - 1
-MAX_FORM_PARTS = 100
-
-Form = Mapping[str, str | UploadFile]
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
-    """What a request gets that does not say."""
+class FieldNames:
+    """What one surface calls the fields; errors name them so."""
 
-    instruction: str
-    prompt: Prompt | None
+    text: str = "text"
+    instruction: str = "instruction"
+    prompt_text: str = "prompt_text"
+    prompt: str = "prompt_wav"
+    voice: str = "voice"
+
+    def of(self, param: str | None) -> str | None:
+        """What this surface calls a field that an error calls by /synthesize's name."""
+        return {"text": self.text, "prompt_wav": self.prompt}.get(param or "", param)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a client said: each field of the right kind by itself, nothing looked up or decoded yet.
+
+    "" and None stand for what it did not say. prompt: an audio file. mode: the one that the route stands for, if any.
+    """
+
+    names: FieldNames
+    text: str
+    instruction: str = ""
+    prompt_text: str = ""
+    prompt: bytes | None = None
+    voice: str = ""
+    mode: Mode | None = None
+    format: AudioFormat = AudioFormat.PCM
+    speed: float = 1.0
+    seed: int | None = None
+    sample_rate: int | None = None
+    events: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """A checked request. seed: None draws one. sample_rate: Hz of the answer, None for the model's own."""
+    """A checked request. seed: None draws one. sample_rate: Hz of the answer, None for the model's own.
+
+    voice: the voice's name, for the log; "" for a prompt that came with the request. events: the answer is a stream of
+    server-sent events with the audio inside. names: what the client calls the fields.
+    """
 
     text: str
     mode: Mode
@@ -54,195 +71,80 @@ class SpeechRequest:
     speed: float = 1.0
     seed: int | None = None
     sample_rate: int | None = None
+    voice: str = ""
+    events: bool = False
+    names: FieldNames = FieldNames()
 
 
-async def read_form(request: Request, max_bytes: int, stall_timeout_s: float) -> dict[str, str | UploadFile]:
-    """Parse multipart/form-data or application/x-www-form-urlencoded; of a repeated field the last one counts.
+class Speakers(Protocol):
+    """Who may be asked for by name."""
 
-    Raises UploadTooLarge before the body is read whole, UploadStalled, MalformedForm.
-    """
-    _check_declared_length(request.headers, max_bytes)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/x-www-form-urlencoded":
-        body = b"".join([chunk async for chunk in _limited(request, max_bytes, stall_timeout_s)])
-        return _parse_urlencoded(body)
-    if kind == "multipart/form-data":
-        return dict(await _parse_multipart(request, max_bytes, stall_timeout_s))
-    raise MalformedForm(
-        f"the body is {kind or 'of no stated type'}: send multipart/form-data or application/x-www-form-urlencoded"
-    )
+    async def find(self, name: str, param: str) -> Speaker:
+        """The speaker of that name; "" is the default one. Raises UnknownVoice."""
 
 
-def _check_declared_length(headers: Headers, max_bytes: int) -> None:
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
-        raise _too_large(max_bytes)
-
-
-def _too_large(max_bytes: int) -> UploadTooLarge:
-    return UploadTooLarge(f"the request is larger than {max_bytes} bytes (server.max_upload_bytes)")
-
-
-async def _limited(request: Request, max_bytes: int, stall_timeout_s: float) -> AsyncGenerator[bytes, None]:
-    """The body, of a client that goes on sending and knows when to stop."""
-    body = request.stream()
-    size = 0
-    while True:
-        try:
-            with anyio.fail_after(stall_timeout_s):
-                chunk = await anext(body)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise UploadStalled(f"nothing of the request's body came for {stall_timeout_s:g} s") from None
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        yield chunk
-
-
-def _parse_urlencoded(body: bytes) -> dict[str, str | UploadFile]:
-    # Decoded before the percent signs are: `curl -d text=你好` sends UTF-8 as it is.
-    try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FORM_PARTS, errors="strict")
-    except ValueError as error:
-        raise MalformedForm("the body is not a UTF-8 urlencoded form") from error
-    return dict(pairs)
-
-
-class _WholeForm(MultiPartParser):
-    """Knows whether the closing boundary has come; without it, a form cut short would pass for one with less in it."""
-
-    ended = False
-
-    def on_end(self) -> None:
-        self.ended = True
-
-
-async def _parse_multipart(request: Request, max_bytes: int, stall_timeout_s: float) -> FormData:
-    parser = _WholeForm(
-        request.headers,
-        _limited(request, max_bytes, stall_timeout_s),
-        max_files=MAX_FORM_PARTS,
-        max_fields=MAX_FORM_PARTS,
-        # The whole body is bounded already, and text over its limit has an answer of its own.
-        max_part_size=max_bytes,
-    )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise MalformedForm(f"the multipart form is broken: {error.message}") from error
-    if not parser.ended:
-        raise MalformedForm("the multipart form is broken: it ends before its closing boundary")
-    return form
-
-
-async def parse_speech_request(form: Form, defaults: Defaults, max_text_chars: int) -> SpeechRequest:
-    """Check every field, cheap ones first; the prompt is decoded off the event loop. Raises RequestRejected."""
-    text = _speakable(_text(form, "text"), max_text_chars)
-    instruction = _text(form, "instruction")
-    prompt_text = _text(form, "prompt_text")
-    for name, value in (("instruction", instruction), ("prompt_text", prompt_text)):
-        if len(value) > max_text_chars:
-            raise TextTooLong(f"{name} has {len(value)} characters: the limit is {max_text_chars}", param=name)
-    format_ = _format(form)
-    speed = _number(form, "speed", MIN_SPEED, MAX_SPEED)
-    seed = _whole_number(form, "seed", 0, MAX_SEED)
-    sample_rate = _whole_number(form, "sample_rate", MIN_SAMPLE_RATE, MAX_SAMPLE_RATE)
-    if voice := _text(form, "voice"):
-        raise InvalidField(f"there is no voice named {voice!r}", param="voice")
-    upload = await _upload(form, "prompt_wav")
-    prompt = defaults.prompt if upload is None else await anyio.to_thread.run_sync(decode_prompt, upload)
-    if prompt is None:
-        raise MissingPrompt("No prompt_wav provided and default file not found", param="prompt_wav")
-    mode, instruction = choose_mode(instruction, prompt_text, upload is not None, defaults.instruction)
-    return SpeechRequest(
-        text=text,
+async def read_draft(form: Form, names: FieldNames, mode: Mode | None = None) -> Draft:
+    """Read every field of a form. Raises InvalidField."""
+    speed = number_field(form, "speed", MIN_SPEED, MAX_SPEED)
+    return Draft(
+        names=names,
+        text=text_field(form, names.text),
+        instruction=text_field(form, names.instruction),
+        prompt_text=text_field(form, names.prompt_text),
+        prompt=await file_field(form, names.prompt),
+        voice=text_field(form, names.voice),
         mode=mode,
-        instruction=instruction,
-        prompt_text=prompt_text if mode is Mode.ZERO_SHOT else "",
-        prompt=prompt,
-        format=format_,
+        format=format_field(form, "format"),
         speed=1.0 if speed is None else speed,
-        seed=seed,
-        sample_rate=sample_rate,
+        seed=whole_number_field(form, "seed", 0, MAX_SEED),
+        sample_rate=whole_number_field(form, "sample_rate", MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
     )
 
 
-def choose_mode(instruction: str, prompt_text: str, has_prompt: bool, default_instruction: str) -> tuple[Mode, str]:
-    """The mode table. Returns the mode and the instruction, marked, that it uses ("" where it uses none).
+async def complete(draft: Draft, speakers: Speakers, max_text_chars: int) -> SpeechRequest:
+    """Check what was said, cheap things first, and fill in what was not. Raises RequestRejected.
 
-    instruction given: instruct2 (it does not use prompt_text). Else prompt_text given: zero_shot. Else a prompt given:
-    cross_lingual. Nothing given: the default instruction, and without one the default prompt alone.
+    A prompt that came with the request takes the voice's place, with all that the voice would have brought along.
     """
-    if not instruction and prompt_text:
-        return Mode.ZERO_SHOT, ""
-    if not instruction and not has_prompt:
-        instruction = default_instruction.strip()
-    if not instruction:
-        return Mode.CROSS_LINGUAL, ""
-    return Mode.INSTRUCT2, instruction if END_OF_PROMPT in instruction else instruction + END_OF_PROMPT
+    names = draft.names
+    _check_speakable(draft.text, names.text, max_text_chars)
+    for name, value in ((names.instruction, draft.instruction), (names.prompt_text, draft.prompt_text)):
+        check_length(value, name, max_text_chars)
+    speaker = await speakers.find(draft.voice, names.voice)
+    if draft.prompt is not None:
+        prompt = await anyio.to_thread.run_sync(decode_prompt, draft.prompt, names.prompt)
+        speaker = Speaker("", prompt)
+    if speaker.prompt is None:
+        raise MissingPrompt("No prompt_wav provided and default file not found", param=names.prompt)
+    conditioning = choose_mode(draft.instruction, draft.prompt_text, speaker, draft.mode)
+    if conditioning is None:
+        needed = names.prompt_text if draft.mode is Mode.ZERO_SHOT else names.instruction
+        raise InvalidField(f"{needed} is missing or empty", param=needed)
+    return SpeechRequest(
+        text=draft.text,
+        mode=conditioning.mode,
+        instruction=conditioning.instruction,
+        prompt_text=conditioning.prompt_text,
+        prompt=speaker.prompt,
+        format=draft.format,
+        speed=draft.speed,
+        seed=draft.seed,
+        sample_rate=draft.sample_rate,
+        voice=speaker.name,
+        events=draft.events,
+        names=names,
+    )
 
 
-def _speakable(text: str, max_chars: int) -> str:
-    if not text:
-        raise InvalidField("text is missing or empty", param="text")
+def check_length(text: str, name: str, max_chars: int) -> None:
+    """Raises TextTooLong."""
     if len(text) > max_chars:
-        raise TextTooLong(f"text has {len(text)} characters: the limit is {max_chars}", param="text")
+        raise TextTooLong(f"{name} has {len(text)} characters: the limit is {max_chars}", param=name)
+
+
+def _check_speakable(text: str, name: str, max_chars: int) -> None:
+    if not text:
+        raise InvalidField(f"{name} is missing or empty", param=name)
+    check_length(text, name, max_chars)
     if not any(unicodedata.category(character)[0] in "LN" for character in text):
-        raise UnspeakableText("text has neither letters nor digits: nothing can be spoken", param="text")
-    return text
-
-
-def _text(form: Form, name: str) -> str:
-    """A text field, stripped; "" where it is absent."""
-    value = form.get(name, "")
-    if isinstance(value, UploadFile):
-        if value.filename or value.size:
-            raise InvalidField(f"{name} was sent as a file: send it as a text field", param=name)
-        return ""
-    return value.strip()
-
-
-async def _upload(form: Form, name: str) -> bytes | None:
-    """A file's content; None where it is absent: a browser sends an empty part for a file that was not picked."""
-    value = form.get(name, "")
-    if not isinstance(value, UploadFile):
-        if value.strip():
-            raise InvalidField(f"{name} was sent as text: send the file itself (curl: -F {name}=@FILE)", param=name)
-        return None
-    content = await value.read()
-    if not content and value.filename:
-        raise InvalidField(f"{name} is an empty file", param=name)
-    return content or None
-
-
-def _number(form: Form, name: str, least: float, most: float) -> float | None:
-    value = _text(form, name)
-    if not value:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not least <= number <= most:
-        raise InvalidField(f"{name} is {value[:32]!r}: a number from {least:g} to {most:g} is needed", param=name)
-    return number
-
-
-def _whole_number(form: Form, name: str, least: int, most: int) -> int | None:
-    value = _text(form, name)
-    if not value:
-        return None
-    if not (value.isascii() and value.isdecimal() and len(value) <= 10 and least <= int(value) <= most):
-        raise InvalidField(f"{name} is {value[:32]!r}: a whole number from {least} to {most} is needed", param=name)
-    return int(value)
-
-
-def _format(form: Form) -> AudioFormat:
-    value = _text(form, "format") or AudioFormat.PCM
-    try:
-        return AudioFormat(value.lower())
-    except ValueError:
-        known = ", ".join(AudioFormat)
-        raise InvalidField(f"format is {value[:32]!r}: one of {known} is needed", param="format") from None
+        raise UnspeakableText(f"{name} has neither letters nor digits: nothing can be spoken", param=name)

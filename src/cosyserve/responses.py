@@ -1,9 +1,7 @@
 """The answers that are more than a body: streamed speech, and errors."""
 
 import asyncio
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 import anyio.lowlevel
@@ -11,30 +9,38 @@ import structlog
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from cosyserve.audio import BYTES_PER_SAMPLE, Encoder, make_encoder
+from cosyserve import events
+from cosyserve.audio import BYTES_PER_SAMPLE, check_sample_rate, output_rate
+from cosyserve.encoding import encoding
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
 from cosyserve.pool import Admitted, Pool
+from cosyserve.reports import Origin, Report
 from cosyserve.requests import SpeechRequest
 
 log = structlog.get_logger(__name__)
 
 
-def error_response(error: ServiceError) -> JSONResponse:
-    """The one shape of every error."""
-    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(error.body(), error.status, headers)
+class ErrorResponse(JSONResponse):
+    """The one shape of every error, counted wherever it comes from."""
+
+    def __init__(self, error: ServiceError) -> None:
+        headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        super().__init__(error.body(), error.status, headers)
+        self._code = error.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if "app" in scope:
+            pool: Pool = scope["app"].state.service.pool
+            pool.reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
+        await super().__call__(scope, receive, send)
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What the log line of a request says of its answer."""
-
-    started_at: float
-    first_chunk_s: float | None = None
-    audio_bytes: int = 0
-    whole: bool = False
+def error_response(error: ServiceError) -> ErrorResponse:
+    """The answer to a request that failed before anything was sent."""
+    return ErrorResponse(error)
 
 
 class SpeechResponse:
@@ -47,68 +53,82 @@ class SpeechResponse:
     """
 
     def __init__(self, pool: Pool, speech: SpeechRequest, stall_timeout_s: float) -> None:
+        """Raises InvalidField where the format cannot carry the sample rate."""
+        check_sample_rate(speech.format, speech.sample_rate)
         self._pool = pool
         self._speech = speech
         self._stall_timeout_s = stall_timeout_s
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Raises ServiceError before the response starts."""
-        admitted = self._pool.submit(self._speech)
-        stream, progress = admitted.stream, _Progress(time.monotonic())
+        origin, reporter = Origin.of(scope), self._pool.reporter
+        try:
+            admitted = self._pool.submit(self._speech)
+        except ServiceError as refusal:
+            reporter.refused(origin, self._speech, refusal)
+            raise
+        stream = admitted.stream
+        report = reporter.begin(origin, self._speech, admitted.job, stream)
         error: ServiceError | None = ListenerGone("the client disconnected")
         with anyio.CancelScope() as speaking:
             stream.interrupt = speaking.cancel
             watcher = asyncio.create_task(_watch_disconnect(receive, speaking.cancel))
             # No await below: under a cancellation it would not run.
             try:
-                error = await self._speak(admitted, send, progress)
+                error = await self._speak(admitted, send, report)
             except ServiceError as failure:
+                failure.param = self._speech.names.of(failure.param)
                 error = failure
                 raise
             finally:
-                error = stream.error or error if not progress.whole else None
                 watcher.cancel()
                 stream.close()
-                self._log(admitted, progress, error)
+                report.ended(None if report.whole else stream.error or error)
 
-    async def _speak(self, admitted: Admitted, send: Send, progress: _Progress) -> ServiceError | None:
+    async def _speak(self, admitted: Admitted, send: Send, report: Report) -> ServiceError | None:
         """Raises what goes wrong before the response starts, returns what goes wrong after."""
         stream = admitted.stream
         pcm = await stream.take()
         if pcm is None:
             raise UnspeakableText("the text gave no audio", param="text")
-        progress.first_chunk_s = time.monotonic() - progress.started_at
-        sample_rate = self._speech.sample_rate or stream.sample_rate
-        encoder = make_encoder(self._speech.format, stream.sample_rate, sample_rate)
-        await send(self._start(encoder, sample_rate, admitted.job.request.seed))
-        try:
-            while pcm is not None:
-                progress.audio_bytes += len(pcm)
-                await self._send(send, encoder.encode(pcm))
-                pcm = await stream.take()
-            await self._send(send, encoder.finish())
-        except ServiceError as error:
-            return error
-        except TimeoutError:
-            return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
-        except Exception:
-            log.exception("encoding failed")
-            return SynthesisFailed("encoding failed")
-        progress.whole = True
+        sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
+        async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
+            media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
+            await send(self._start(media_type, sample_rate, admitted.job.request.seed))
+            try:
+                while pcm is not None:
+                    report.took(pcm)
+                    await self._send(send, self._wrap(await encoder.encode(pcm)))
+                    pcm = await stream.take()
+                await self._send(send, self._wrap(await encoder.finish()))
+                if self._speech.events:
+                    await self._send(send, events.done_event(len(self._speech.text), report.audio_s))
+            except ServiceError as error:
+                return error
+            except TimeoutError:
+                return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
+            except Exception:
+                log.exception("encoding failed")
+                return SynthesisFailed("encoding failed")
+        report.whole = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
 
-    def _start(self, encoder: Encoder, sample_rate: int, seed: int) -> Message:
+    def _wrap(self, audio: bytes) -> bytes:
+        return events.audio_event(audio) if self._speech.events else audio
+
+    def _start(self, media_type: str, sample_rate: int, seed: int) -> Message:
         headers = {
-            "content-type": encoder.media_type,
+            "content-type": media_type,
             "cache-control": "no-store",
             "x-accel-buffering": "no",
             "x-sample-rate": str(sample_rate),
             "x-channels": "1",
-            "x-bits-per-sample": str(8 * BYTES_PER_SAMPLE),
             "x-synthesis-mode": self._speech.mode,
             "x-seed": str(seed),
         }
+        if self._speech.format.lossless:
+            headers["x-bits-per-sample"] = str(8 * BYTES_PER_SAMPLE)
         return {
             "type": "http.response.start",
             "status": 200,
@@ -122,21 +142,6 @@ class SpeechResponse:
             # A send to a client that has gone, or reads as fast as we write, does not wait: without this, a long
             # backlog would keep the disconnect, and all other streams, from being noticed.
             await anyio.lowlevel.checkpoint()
-
-    def _log(self, admitted: Admitted, progress: _Progress, error: ServiceError | None) -> None:
-        sample_rate = admitted.stream.sample_rate
-        log.info(
-            "speech",
-            job=admitted.job.id,
-            mode=self._speech.mode,
-            text_chars=len(self._speech.text),
-            queue_wait_s=round(admitted.job.queue_wait_s, 3),
-            first_chunk_s=None if progress.first_chunk_s is None else round(progress.first_chunk_s, 3),
-            total_s=round(time.monotonic() - progress.started_at, 3),
-            audio_s=round(progress.audio_bytes / BYTES_PER_SAMPLE / sample_rate, 3) if sample_rate else 0.0,
-            outcome="ok" if error is None else error.code,
-            reason=None if error is None else error.message,
-        )
 
 
 async def _watch_disconnect(receive: Receive, stop: Callable[[], None]) -> None:

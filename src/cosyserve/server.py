@@ -14,6 +14,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.typing import Framework
 from starlette.applications import Starlette
 
+from cosyserve import websocket_buffer
 from cosyserve.app import build_app
 from cosyserve.logs import configure
 from cosyserve.pool import Pool
@@ -73,9 +74,12 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket) -> N
         await stop.wait()
         await _stop(pool, settings.server.shutdown_grace_s)
 
+    websocket_buffer.install()
     _announce(settings, listener)
     try:
-        await hypercorn_serve(cast(Framework, app), _hypercorn_config(listener), shutdown_trigger=until_stopped)
+        await hypercorn_serve(
+            cast(Framework, app), _hypercorn_config(listener, settings), shutdown_trigger=until_stopped
+        )
     finally:
         # Whatever went wrong above, no worker may outlive this process.
         pool.kill()
@@ -122,10 +126,11 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _hypercorn_config(listener: socket.socket) -> Config:
+def _hypercorn_config(listener: socket.socket, settings: Settings) -> Config:
     config = _BoundConfig(listener)
     config.backlog = BACKLOG
     config.graceful_timeout = FLUSH_S
+    config.websocket_max_message_size = settings.websocket.max_message_bytes
     config.include_server_header = False
     errors = logging.getLogger("hypercorn.error")
     errors.setLevel(logging.WARNING)
@@ -139,5 +144,5 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
     log.info(f"serving on http://{shown}:{port}", engine=settings.model.engine, workers=settings.workers.count)
     if settings.model.engine == "demo":
         log.warning("the engine demo speaks with espeak-ng's voice, not CosyVoice's: it is for trying the service out")
-    if not host.startswith(LOOPBACK) and not settings.server.api_keys:
+    if not host.startswith(LOOPBACK) and not (settings.server.api_keys or settings.server.api_keys_file):
         log.warning("open to the network without an API key: set server.api_keys, or keep a proxy in front", host=host)

@@ -37,11 +37,17 @@ class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(50000, ge=0, le=65535)
     api_keys: tuple[str, ...] = ()
+    api_keys_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
     max_upload_bytes: ByteSize = Field(ByteSize(16 * MIB), gt=0)
     shutdown_grace_s: float = Field(30, ge=0)
     max_buffered_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0)
     client_stall_timeout_s: float = Field(30, gt=0)
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
     @field_validator("api_keys")
     @classmethod
@@ -55,6 +61,7 @@ class LimitSettings(Section):
     """[limits]: how much runs and waits at once, and for how long."""
 
     max_concurrency: int = Field(10, ge=1)
+    max_concurrency_per_key: int = Field(0, ge=0)
     max_waiting: int = Field(100, ge=0)
     wait_timeout_s: float = Field(30, gt=0)
     max_text_chars: int = Field(5000, ge=1)
@@ -112,11 +119,30 @@ class DefaultSettings(Section):
         return value or None
 
 
+class VoiceSettings(Section):
+    """[voices]: the voices that clients store. The sizes are in bytes."""
+
+    dir: Path = Path("voices")
+    max_count: int = Field(1000, ge=0)
+    max_bytes: ByteSize = Field(ByteSize(10 * MIB), gt=0)
+    max_cached_bytes: ByteSize = Field(ByteSize(256 * MIB), ge=0)
+    preload: tuple[str, ...] = ()
+
+
+class WebSocketSettings(Section):
+    """[websocket]: sessions on /v1/audio/speech/stream."""
+
+    max_connections: int = Field(100, ge=0)
+    idle_timeout_s: float = Field(60, gt=0)
+    max_message_bytes: ByteSize = Field(ByteSize(64 * 1024), gt=0)
+
+
 class LogSettings(Section):
     """[log]: one stream on stderr, the parent's lines and the workers'."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
+    text: bool = False
 
 
 class Settings(Section):
@@ -127,6 +153,8 @@ class Settings(Section):
     workers: WorkerSettings = WorkerSettings()
     model: ModelSettings = ModelSettings()
     defaults: DefaultSettings = DefaultSettings()
+    voices: VoiceSettings = VoiceSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
     log: LogSettings = LogSettings()
 
 
@@ -225,6 +253,8 @@ def _first_problem(error: ValidationError) -> str:
 
 def _resolve_paths(settings: Settings, base: Path) -> Settings:
     """Make every path absolute: relative ones count from the configuration file's folder."""
+    keys = settings.server.api_keys_file
+    server = settings.server.model_copy(update={"api_keys_file": keys and base / keys.expanduser()})
     model = settings.model.model_copy(
         update={
             "dir": base / settings.model.dir.expanduser(),
@@ -236,4 +266,6 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
         shipped = prompt == DEFAULT_PROMPT and not (base / prompt).exists()
         prompt = (PACKAGED if shipped else base) / prompt.expanduser()
     defaults = settings.defaults.model_copy(update={"prompt_wav": prompt})
-    return settings.model_copy(update={"model": model, "defaults": defaults})
+    voices = settings.voices.model_copy(update={"dir": base / settings.voices.dir.expanduser()})
+    changed = {"server": server, "model": model, "defaults": defaults, "voices": voices}
+    return settings.model_copy(update=changed)

@@ -5,10 +5,13 @@ above that, whoever is furthest behind is cut off.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
+from cosyserve.audio import BYTES_PER_SAMPLE
 from cosyserve.errors import ListenerStalled, ServiceError
+from cosyserve.pace import Pace
 
 PIECE_BYTES = 48_000
 """What goes to a listener at once: a second of speech, so that the stall timeout means about the same for all."""
@@ -45,6 +48,7 @@ class AudioStream:
 
     def __init__(self, ledger: BufferLedger, abandon: Callable[[], None]) -> None:
         self.sample_rate = 0
+        self.pace = Pace(time.monotonic())
         self.backlog_bytes = 0
         self.interrupt: Callable[[], None] = lambda: None
         """Called when the listener is cut off, to end a send that it blocks."""
@@ -59,11 +63,13 @@ class AudioStream:
     def begin(self, sample_rate: int) -> None:
         """Sink: a worker has the job."""
         self.sample_rate = sample_rate
+        self.pace = Pace(time.monotonic())
 
     def feed(self, pcm: bytes) -> None:
         """Sink: more audio."""
         if self._ended or not pcm:
             return
+        self.pace.feed(time.monotonic(), len(pcm) / BYTES_PER_SAMPLE / max(1, self.sample_rate))
         self._chunks.append(memoryview(pcm))
         self._changed.set()
         self._hold(len(pcm))

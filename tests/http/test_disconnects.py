@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from cosyserve.audio import AudioFormat
 from tests.engines import expected_pcm
 from tests.http.wire import connect, post, receive, receive_until, reset_on_close, speech
 from tests.serving import Script, Server, wait_for
@@ -111,6 +112,21 @@ def test_in_mid_stream(server: Server, tmp_path: Path, leave: Leave) -> None:
         server.await_idle()
     assert script.events()[-4:] == ["chunk 0", "gate", "cancelled", "closed"]
     assert outcome(server, f"in-mid-stream-{leave.__name__}") == "listener_gone"
+
+
+@pytest.mark.parametrize("audio_format", [audio_format for audio_format in AudioFormat if audio_format.compressed])
+def test_in_mid_stream_of_compressed_audio(server: Server, tmp_path: Path, audio_format: AudioFormat) -> None:
+    """The engine runs free, so that some codec or other is at work in a thread when the client goes."""
+    script = Script(tmp_path, chunks=1_000_000)
+    with connect(server) as connection:
+        connection.sendall(speech(script.text, format=audio_format))
+        received = receive_until(connection, b"\r\n\r\n")
+        while len(received) < 20_000:
+            received += connection.recv(65536)
+        close(connection)
+        script.await_event("closed")
+        server.await_idle()
+    assert "end" not in script.events()
 
 
 @every_way

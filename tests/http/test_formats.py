@@ -3,19 +3,29 @@
 import io
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from cosyserve.audio import AudioFormat
+from tests.decoding import SLACK, Slack, decode
 from tests.engines import expected_pcm
+from tests.http.wire import check_error
 from tests.serving import Script, Server
 
 HEADER_BYTES = 44
+HEADERS_AT_MOST = {AudioFormat.PCM: 0, AudioFormat.WAV: HEADER_BYTES, AudioFormat.FLAC: 100, AudioFormat.OPUS: 120}
+"""Bytes before the first audio, by format; 0 where it is not named."""
+SAMPLES = 48_000
+RATES = {AudioFormat.OPUS: (8_000, 12_000, 16_000, 24_000, 48_000)}
+
+every_format = pytest.mark.parametrize("audio_format", AudioFormat)
 
 
-def dominant_hertz(samples: NDArray[np.int16], rate: int) -> float:
+def dominant_hertz(samples: NDArray[Any], rate: int) -> float:
     """The loudest frequency."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(np.argmax(spectrum) * rate / len(samples))
@@ -94,3 +104,62 @@ class TestSampleRate:
             assert "end" not in script.events()
             script.open_gate()
             assert b"".join(pieces)
+
+
+class TestCompressed:
+    @every_format
+    def test_the_first_audio_leaves_before_half_is_made(
+        self, server: Server, tmp_path: Path, audio_format: AudioFormat
+    ) -> None:
+        """And what follows is the rest of it, to the last sample."""
+        script = Script(tmp_path, chunks=20, at=8, tone=440)
+        with server.stream(text=script.text, seed=1, format=audio_format) as answer:
+            pieces = answer.iter_raw()
+            content = b""
+            while len(content) <= HEADERS_AT_MOST.get(audio_format, 0):
+                content += next(pieces)
+            assert "chunk 8" not in script.events()
+            script.open_gate()
+            content += b"".join(pieces)
+        if audio_format is AudioFormat.PCM:
+            assert len(content) == 2 * SAMPLES
+            return
+        samples, rate = decode(audio_format, content, SAMPLES)
+        slack = SLACK.get(audio_format, Slack())
+        assert rate == 24_000
+        assert SAMPLES <= len(samples) <= SAMPLES + slack.delay + slack.padding
+        assert dominant_hertz(samples, rate) == pytest.approx(440, abs=1)
+
+    @pytest.mark.parametrize(
+        ("audio_format", "rate"),
+        [(kind, rate) for kind in AudioFormat for rate in RATES.get(kind, (8_000, 16_000, 22_050, 44_100, 48_000))],
+    )
+    def test_at_another_rate(self, server: Server, audio_format: AudioFormat, rate: int) -> None:
+        answer = server.speak(text="chunks=10 tone=440", format=audio_format, sample_rate=rate)
+        assert answer.headers["x-sample-rate"] == str(rate)
+        if audio_format is AudioFormat.PCM:
+            assert len(answer.content) == 2 * rate
+            return
+        samples, told = decode(audio_format, answer.content, rate)
+        slack = SLACK.get(audio_format, Slack())
+        assert told == rate
+        assert rate <= len(samples) <= rate + slack.delay + slack.padding
+        assert dominant_hertz(samples, rate) == pytest.approx(440, abs=2)
+
+    @every_format
+    def test_the_same_seed_gives_the_same_bytes(self, server: Server, audio_format: AudioFormat) -> None:
+        answers = [server.speak(text="chunks=5", seed=3, format=audio_format).content for _ in range(2)]
+        assert answers[0] == answers[1]
+
+    @every_format
+    def test_the_headers_say_what_it_is(self, server: Server, audio_format: AudioFormat) -> None:
+        headers = server.speak(text="chunks=2", format=audio_format).headers
+        assert headers["content-type"].startswith("audio/")
+        assert (headers["x-sample-rate"], headers["x-channels"]) == ("24000", "1")
+        assert ("x-bits-per-sample" in headers) == audio_format.lossless
+
+    @pytest.mark.parametrize("audio_format", ["mp3", "opus", "aac"])
+    def test_a_rate_that_the_format_cannot_carry_is_refused(self, server: Server, audio_format: str) -> None:
+        refusal = server.speak(text="hello", format=audio_format, sample_rate=23_000)
+        message = check_error(refusal, 422, "invalid_field", "sample_rate")
+        assert message.startswith(f"sample_rate is 23000: {audio_format} carries 8000, ")

@@ -14,7 +14,13 @@ from tests.serving import DEADLINE_S, Server
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=cut"
-ERROR_TYPES = {"invalid_request_error", "authentication_error", "overloaded_error", "server_error"}
+ERROR_TYPES = {
+    "invalid_request_error",
+    "authentication_error",
+    "rate_limit_error",
+    "overloaded_error",
+    "server_error",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ def check_error(answer: HasError, status: int, code: str, param: str | None = No
     assert (error["type"] == "overloaded_error") == (status == 503)
     assert (error["type"] == "authentication_error") == (status == 401)
     assert answer.headers["x-request-id"]
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert (error["type"] == "rate_limit_error") == (status == 429)
+    assert ("retry-after" in answer.headers) == (status in {429, 503})
     assert int(answer.headers.get("retry-after", "1")) > 0
     assert error["message"]
     assert "Traceback" not in error["message"]

@@ -12,15 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosyserve.audio import (
+    CARRIED_RATES,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
     UNKNOWN_LENGTH,
     AudioFormat,
     PcmEncoder,
     Resampled,
+    check_sample_rate,
     make_encoder,
+    output_rate,
     wav_header,
 )
+from cosyserve.errors import InvalidField
 from tests.sounds import sine
 
 MODEL_RATE = 24_000
@@ -118,3 +122,33 @@ class TestResampling:
         content = b"".join(encode(AudioFormat.WAV, 16_000, tone(1), [100, 200]))
         samples, rate = soundfile.read(io.BytesIO(content), dtype="int16")
         assert (rate, len(samples)) == (16_000, 16_000)
+
+
+class TestRates:
+    @given(st.sampled_from(AudioFormat), st.one_of(st.none(), rates))
+    def test_what_is_not_refused_can_be_carried(self, audio_format: AudioFormat, rate: int | None) -> None:
+        carried = CARRIED_RATES.get(audio_format)
+        if rate is None or carried is None or rate in carried:
+            check_sample_rate(audio_format, rate)
+        else:
+            with pytest.raises(InvalidField, match=f"{rate}: {audio_format} carries 8000, "):
+                check_sample_rate(audio_format, rate)
+
+    @pytest.mark.parametrize(
+        ("audio_format", "model_rate", "expected"),
+        [
+            (AudioFormat.WAV, 22_050, 22_050),
+            (AudioFormat.FLAC, 23_456, 23_456),
+            (AudioFormat.MP3, 22_050, 22_050),
+            (AudioFormat.MP3, 23_456, 24_000),
+            (AudioFormat.OPUS, 22_050, 24_000),
+            (AudioFormat.OPUS, 25_000, 48_000),
+            (AudioFormat.AAC, 96_000, 48_000),
+        ],
+    )
+    def test_nobody_asked(self, audio_format: AudioFormat, model_rate: int, expected: int) -> None:
+        """The model's own, or the next one up, so that nothing of it is lost."""
+        assert output_rate(audio_format, model_rate, None) == expected
+
+    def test_somebody_did(self) -> None:
+        assert output_rate(AudioFormat.OPUS, 24_000, 16_000) == 16_000

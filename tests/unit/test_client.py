@@ -272,7 +272,8 @@ class TestAudio:
 class TestRequest:
     def test_everything_given_is_sent(self, peer: Peer, tmp_path: Path) -> None:
         (tmp_path / "提示.wav").write_bytes(b"RIFF\0\r\n--")
-        options = "--instruction 温柔 --prompt-text 你好 --speed 1.5 --seed 7 --sample-rate 16000 --prompt-wav 提示.wav"
+        options = "--instruction 温柔 --prompt-text 你好 --voice 爱丽丝 --prompt-wav 提示.wav"
+        options += " --speed 1.5 --seed 7 --sample-rate 16000"
         code = say("早上好", "-o", "out.pcm", *options.split(), "--api-key", "k-1\n", "--url", f"{peer.url}/")
         assert code == 0
         [request] = peer.requests
@@ -283,6 +284,7 @@ class TestRequest:
             "format": "pcm",
             "instruction": "温柔",
             "prompt_text": "你好",
+            "voice": "爱丽丝",
             "speed": "1.5",
             "seed": "7",
             "sample_rate": "16000",

@@ -17,10 +17,23 @@ TABLE = {
     "UnspeakableText": (422, "unspeakable_text", "invalid_request_error"),
     "InvalidPrompt": (422, "invalid_prompt", "invalid_request_error"),
     "MissingPrompt": (422, "missing_prompt", "invalid_request_error"),
+    "UnknownVoice": (422, "unknown_voice", "invalid_request_error"),
+    "InvalidVoiceName": (422, "invalid_voice_name", "invalid_request_error"),
+    "VoiceNotFound": (404, "voice_not_found", "invalid_request_error"),
+    "VoiceExists": (409, "voice_exists", "invalid_request_error"),
+    "TooManyVoices": (409, "too_many_voices", "invalid_request_error"),
     "MalformedForm": (400, "malformed_form", "invalid_request_error"),
+    "MalformedJson": (400, "malformed_json", "invalid_request_error"),
+    "ModelNotFound": (404, "model_not_found", "invalid_request_error"),
     "UploadTooLarge": (413, "upload_too_large", "invalid_request_error"),
     "UploadStalled": (408, "upload_stalled", "invalid_request_error"),
+    "MalformedMessage": (400, "malformed_message", "invalid_request_error"),
+    "SessionIdle": (408, "idle_timeout", "invalid_request_error"),
+    "ForbiddenOrigin": (403, "forbidden_origin", "invalid_request_error"),
+    "TooManyConnections": (503, "too_many_connections", "overloaded_error"),
+    "ListenerInterrupted": (500, "interrupted", "server_error"),
     "Unauthorized": (401, "invalid_api_key", "authentication_error"),
+    "TooManyAtOnce": (429, "too_many_at_once", "rate_limit_error"),
     "HttpVersionNotSupported": (505, "http_version_not_supported", "invalid_request_error"),
     "Unavailable": (503, "internal_error", "overloaded_error"),
     "LineFull": (503, "overloaded", "overloaded_error"),
@@ -29,6 +42,8 @@ TABLE = {
     "Stopping": (503, "stopping", "overloaded_error"),
     "SynthesisFailed": (500, "synthesis_failed", "server_error"),
     "WorkerDied": (500, "worker_died", "server_error"),
+    "UnreadableVoice": (500, "unreadable_voice", "server_error"),
+    "StorageFailed": (507, "storage_failed", "server_error"),
     "Overdue": (504, "audio_overdue", "server_error"),
     "ListenerError": (500, "listener_lost", "server_error"),
     "ListenerStalled": (500, "listener_stalled", "server_error"),
@@ -63,7 +78,7 @@ def test_answer(kind: type[ServiceError]) -> None:
     assert json.loads(bytes(answer.body)) == {
         "error": {"message": "what and why", "type": kind.type, "code": kind.code, "param": "text"}
     }
-    assert ("retry-after" in answer.headers) == (kind.status == 503)
+    assert ("retry-after" in answer.headers) == (kind.status in {429, 503})
     assert ("www-authenticate" in answer.headers) == (kind.status == 401)
 
 

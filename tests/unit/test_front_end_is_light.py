@@ -45,6 +45,11 @@ def test_no_model_code(code: str, tmp_path: Path) -> None:
     assert "cosyserve_workers" not in loaded
 
 
+def test_no_codecs_before_an_answer_needs_them(tmp_path: Path) -> None:
+    imports = "from cosyserve.app import build_app; from cosyserve.settings import load_settings"
+    assert "av" not in loaded_after(f"{imports}; build_app(load_settings())", tmp_path)
+
+
 @pytest.mark.parametrize("module", ["cosyserve.launch", "cosyserve.__main__", "cosyserve.protocol"])
 def test_no_numpy_before_a_worker_is_pinned(module: str, tmp_path: Path) -> None:
     loaded = loaded_after(f"import {module}", tmp_path)

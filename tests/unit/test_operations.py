@@ -22,9 +22,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from websockets.sync.client import connect as connect_websocket
+from websockets.typing import Origin
 
 from cosyserve.settings import Settings, load_settings
 from cosyserve_workers.engine import BUILT_IN
+from tests.http.sessions import PATH
+from tests.serving import Server
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings()
@@ -570,3 +574,14 @@ def test_nginx_passes_audio_on_as_it_comes_and_a_broken_stream_as_broken(tmp_pat
 
     assert requests[0].startswith(b"POST /synthesize HTTP/1.1\r\n")
     assert b"Connection: close" not in requests[0]
+
+
+@needs("nginx")
+def test_nginx_passes_the_websocket_on(tmp_path: Path) -> None:
+    """A page of the site itself among its clients: the server has to see the port that the page has."""
+    port = free_port()
+    with Server(tmp_path) as server, nginx(tmp_path, port, server.port):
+        url, origin = f"ws://127.0.0.1:{port}{PATH}", f"http://127.0.0.1:{port}"
+        with connect_websocket(url, origin=Origin(origin), proxy=None) as session:
+            session.send('{"type": "input.done"}')
+            assert '"session.done"' in str(session.recv(60))

@@ -33,7 +33,7 @@ async def model_info(request: Request) -> JSONResponse:
         {
             "model_type": pool.model_type,
             "model_dir": None if model.engine == "demo" else str(model.dir),
-            "default_instruction": service.defaults.instruction,
+            "default_instruction": service.default.instruction,
             "usage": "Use /synthesize endpoint with 'instruction' parameter (CosyVoice2/3)",
             "endpoint": "/synthesize",
             "engine": model.engine,

@@ -1,0 +1,168 @@
+"""One WebSocket connection: what the client says goes into the session, what the session wants is done."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import anyio
+import structlog
+from starlette.websockets import WebSocket
+
+from cosyserve.errors import (
+    ListenerGone,
+    ListenerInterrupted,
+    ListenerStalled,
+    MalformedMessage,
+    ServiceError,
+    SessionIdle,
+)
+from cosyserve.live.messages import (
+    InputCancel,
+    InputDone,
+    InputText,
+    Message,
+    SessionConfig,
+    as_draft,
+    error_message,
+    parse,
+)
+from cosyserve.live.outlet import Outlet
+from cosyserve.live.session import Action, Clause, Session, Speak, Stop, Tell
+from cosyserve.live.speaker import Speaker
+from cosyserve.reports import Origin
+from cosyserve.requests import SpeechRequest, complete
+from cosyserve.service import Service
+
+GOING_AWAY = 1001
+EACH_CLAUSE = "a"
+"""Stands where each clause's text will be when a configuration is checked."""
+
+log = structlog.get_logger(__name__)
+
+
+class Connection:
+    """From its acceptance to its end. Several utterances may be spoken over it."""
+
+    def __init__(self, websocket: WebSocket, service: Service) -> None:
+        server = service.settings.server
+        self._websocket = websocket
+        self._service = service
+        self._idle_timeout_s = service.settings.websocket.idle_timeout_s
+        self._session = Session(service.settings.limits.max_text_chars)
+        self._outlet = Outlet(websocket.send, server.client_stall_timeout_s)
+        self._speaker = Speaker(service.pool, Origin.of(websocket.scope), self._outlet, self)
+        self._speech: SpeechRequest | None = None
+        self._stops = 0
+        self._heard_at = time.monotonic()
+        self._ending: ServiceError | None = None
+
+    async def run(self) -> ServiceError | None:
+        """Returns why it ended, or None where the client closed it and missed nothing."""
+        async with anyio.create_task_group() as tasks:
+
+            async def until_it_ends(duty: Callable[[], Awaitable[None]]) -> None:
+                try:
+                    await duty()
+                except ListenerStalled as error:
+                    self._ending = error
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_it_ends, self._read)
+            tasks.start_soon(until_it_ends, self._speaker.run)
+            tasks.start_soon(until_it_ends, self._leave_when_stopping)
+        return self._ending
+
+    async def started(self, clause: Clause, description: Message) -> None:
+        """Audience: frames follow."""
+        await self._report(self._session.started(clause, description))
+
+    async def spoken(self, clause: Clause, audio_s: float) -> None:
+        """Audience: all frames have been sent."""
+        await self._report(self._session.spoken(clause, audio_s))
+
+    async def failed(self, clause: Clause, error: ServiceError) -> None:
+        """Audience: there will be no more frames."""
+        await self._report(self._session.failed(clause, error))
+
+    async def _read(self) -> None:
+        while True:
+            if not self._speaker.busy and time.monotonic() >= self._idle_at():
+                await self._leave_idle()
+                return
+            message = None
+            with anyio.move_on_after(max(0.0, self._idle_at() - time.monotonic())):
+                message = await self._websocket.receive()
+            if message is None:
+                continue
+            if message["type"] == "websocket.disconnect":
+                if self._speaker.busy:
+                    self._ending = ListenerGone("the client disconnected")
+                return
+            self._heard_at = time.monotonic()
+            try:
+                await self._obey(message.get("text"))
+            except ServiceError as error:
+                if isinstance(error, ListenerStalled):
+                    raise
+                await self._outlet.tell(error_message(error))
+
+    def _idle_at(self) -> float:
+        """When the client will have been silent for too long."""
+        since = time.monotonic() if self._speaker.busy else max(self._heard_at, self._speaker.quiet_since)
+        return since + self._idle_timeout_s
+
+    async def _obey(self, text: str | None) -> None:
+        if text is None:
+            raise MalformedMessage("a binary frame came: messages are JSON in text frames")
+        match parse(text):
+            case SessionConfig() as config:
+                self._speech = await self._resolve(config)
+            case InputText(text=more):
+                if self._speech is None:
+                    self._speech = await self._resolve(SessionConfig())
+                await self._do(self._session.text(more))
+            case InputDone():
+                await self._do(self._session.done())
+            case InputCancel():
+                await self._do(self._session.cancel())
+
+    async def _resolve(self, config: SessionConfig) -> SpeechRequest:
+        """Look the voice up once for all clauses. Raises RequestRejected."""
+        limits, draft = self._service.settings.limits, replace(as_draft(config), text=EACH_CLAUSE)
+        return await complete(draft, self._service.speakers, limits.max_text_chars)
+
+    async def _do(self, actions: list[Action]) -> None:
+        """What follows from the client's messages. The answer to a cancel is sent whatever else happens."""
+        await self._outlet.tell(*self._apply(actions))
+
+    async def _report(self, actions: list[Action]) -> None:
+        """What follows from the speech's fate: of no interest any more once the client has cancelled."""
+        messages = self._apply(actions)
+        stops = self._stops
+        await self._outlet.tell(*messages, wanted=lambda: self._stops == stops)
+
+    def _apply(self, actions: list[Action]) -> list[Message]:
+        """Do what concerns the speaker at once, and return what to tell the client."""
+        messages = []
+        for action in actions:
+            match action:
+                case Stop():
+                    self._stops += 1
+                    self._speaker.stop(ListenerInterrupted("the client cancelled the utterance, or it failed"))
+                case Speak(clause):
+                    assert self._speech is not None
+                    self._speaker.say(clause, replace(self._speech, text=clause.text))
+                case Tell(message):
+                    messages.append(message)
+        return messages
+
+    async def _leave_idle(self) -> None:
+        self._ending = SessionIdle(f"nothing came for {self._idle_timeout_s:g} s (websocket.idle_timeout_s)")
+        await self._outlet.tell(error_message(self._ending))
+        await self._outlet.close(GOING_AWAY, "idle")
+
+    async def _leave_when_stopping(self) -> None:
+        """What was admitted before is still spoken; nothing new is."""
+        await self._service.pool.stopping.wait()
+        await self._speaker.silence()
+        await self._outlet.close(GOING_AWAY, "the service is stopping")

@@ -1,0 +1,145 @@
+"""/metrics after things have happened, and the line in the log that goes with each request."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.http.wire import check_error, connect, receive_until, speech
+from tests.serving import Script, Server, wait_for
+
+Labels = dict[str, str]
+
+
+def read(server: Server, name: str, **labels: str) -> float:
+    """The sum of a metric's samples with these labels; a histogram's by its suffixes."""
+    families = text_string_to_metric_families(server.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples if sample.name == name)
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Server:
+    return Server(tmp_path, {"limits": {"max_concurrency": 1, "max_waiting": 0}})
+
+
+def test_a_request_that_went_well(fresh: Server) -> None:
+    with fresh as server:
+        assert server.speak(text="chunks=20", format="mp3").status_code == 200
+        wait_for(lambda: read(server, "cosyserve_speech_requests_total"), "the request to be counted")
+        labels = {"route": "/synthesize", "mode": "instruct2", "format": "mp3", "outcome": "ok"}
+        assert read(server, "cosyserve_speech_requests_total", **labels) == 1
+        for name in ("first_chunk_seconds", "queue_wait_seconds", "real_time_factor", "request_seconds"):
+            assert read(server, f"cosyserve_{name}_count", route="/synthesize") == 1, name
+        assert read(server, "cosyserve_audio_seconds_total", format="mp3") == pytest.approx(2)
+        for stage in ("first_chunk", "total"):
+            assert read(server, "cosyserve_stage_seconds_count", stage=stage) == 1
+        assert read(server, "cosyserve_running") == read(server, "cosyserve_waiting") == 0
+        assert read(server, "cosyserve_workers", state="ready") == 1
+
+
+def test_underruns(fresh: Server, tmp_path: Path) -> None:
+    """The engine waits at the gate until well after the only chunk, a hundredth of a second, has been played."""
+    with fresh as server:
+        script = Script(tmp_path, chunks=3, length=240, at=1)
+        with server.stream(text=script.text) as answer:
+            script.await_event("gate")
+            # Each question takes the server a while, and the audio before the gate lasts 10 ms.
+            for _ in range(20):
+                server.model_info()
+            script.open_gate()
+            answer.read()
+        wait_for(lambda: read(server, "cosyserve_underruns_total"), "the underrun to be counted")
+        assert read(server, "cosyserve_underrun_seconds_total") > 0
+
+
+def test_what_fails(fresh: Server, tmp_path: Path) -> None:
+    script = Script(tmp_path, at=1)
+    with fresh as server:
+        check_error(server.speak(text=""), 422, "invalid_field", "text")
+        check_error(server.speak(text="fail=0"), 500, "synthesis_failed")
+        with connect(server) as connection:
+            connection.sendall(speech(script.text))
+            script.await_event("gate")
+            assert read(server, "cosyserve_running") == 1
+            check_error(server.speak(text="hello"), 503, "overloaded")
+        wait_for(lambda: read(server, "cosyserve_speech_requests_total", outcome="listener_gone"), "the loss to count")
+        answers = {code: read(server, "cosyserve_error_answers_total", code=code) for code in ("invalid_field", "x")}
+        assert answers == {"invalid_field": 1, "x": 0}
+        for code, status in (("overloaded", "503"), ("synthesis_failed", "500")):
+            assert read(server, "cosyserve_speech_requests_total", outcome=code) == 1
+            assert read(server, "cosyserve_error_answers_total", code=code, status=status) == 1
+        assert read(server, "cosyserve_speech_requests_total") == 3
+
+
+def test_a_worker_that_was_replaced(fresh: Server) -> None:
+    with fresh as server:
+        (pid,) = server.worker_pids()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: read(server, "cosyserve_worker_restarts_total", worker="0") == 1, "the restart to be counted")
+        wait_for(lambda: read(server, "cosyserve_workers", state="ready") == 1, "the successor")
+
+
+def test_what_clients_choose_makes_no_labels(fresh: Server) -> None:
+    def series() -> int:
+        return sum(not line.startswith("#") for line in server.get("/metrics").text.splitlines())
+
+    with fresh as server:
+        server.speak(text="hello")
+        wait_for(lambda: read(server, "cosyserve_speech_requests_total") == 1, "the request to be counted")
+        before = series()
+        for number in range(5):
+            server.get(f"/nowhere/{number}")
+            server.speak(text="hello", voice=f"nobody{number}")
+            server.speak(text="hello", seed=number, speed=1 + number / 10)
+        wait_for(lambda: read(server, "cosyserve_speech_requests_total") == 6, "the requests to be counted")
+        # The counter of unknown voices and its time of creation, however many the names were.
+        assert series() == before + 2
+
+
+def test_a_key_is_needed_where_keys_are(tmp_path: Path) -> None:
+    with Server(tmp_path, {"server": {"api_keys": ["key"]}}) as server:
+        check_error(server.get("/metrics"), 401, "invalid_api_key")
+        answer = server.get("/metrics", {"Authorization": "Bearer key"})
+        assert 'cosyserve_error_answers_total{code="invalid_api_key",status="401"} 1.0' in answer.text
+        assert answer.headers["content-type"].startswith("text/plain")
+
+
+class TestLine:
+    def test_of_a_request_that_went_well(self, server: Server) -> None:
+        server.speak(text="chunks=4", format="wav", headers={"X-Request-Id": "the-line"})
+        (line,) = wait_for(
+            lambda: [line for line in server.logs("speech") if line["request_id"] == "the-line"], "the request's line"
+        )
+        assert line["outcome"] == "ok"
+        expected = {"route": "/synthesize", "mode": "instruct2", "voice": "default", "format": "wav", "text_chars": 8}
+        assert {name: line[name] for name in expected} == expected
+        assert line["audio_s"] == 0.4
+        assert 0 <= line["queue_wait_s"] <= line["first_chunk_s"] <= line["total_s"]
+        assert line["real_time_factor"] > 0
+        assert "key" in line
+
+    def test_has_the_text_only_where_that_is_asked_for(self, server: Server, tmp_path: Path) -> None:
+        secret = "nobody-else-says-this"
+        server.speak(text=secret)
+        wait_for(lambda: [line for line in server.logs("speech") if line["text_chars"] == len(secret)], "the line")
+        assert secret not in server.output()
+        with Server(tmp_path, {"log": {"text": True}}) as other:
+            other.speak(text=secret)
+            (line,) = wait_for(lambda: other.logs("speech"), "the line")
+            assert line["text"] == secret
+
+    def test_of_a_broken_stream_says_why(self, server: Server, tmp_path: Path) -> None:
+        script = Script(tmp_path, at=1, fail=1)
+        with connect(server) as connection:
+            connection.sendall(speech(script.text))
+            receive_until(connection, b"\r\n\r\n")
+            script.open_gate()
+            while connection.recv(65536):
+                pass
+        lines = wait_for(
+            lambda: [line for line in server.logs("speech") if line["outcome"] == "synthesis_failed"], "the line"
+        )
+        assert "log" in lines[-1]["reason"]
