@@ -1,6 +1,7 @@
 """/v1/audio/voices, and what `voice=` does in a request."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.test_contract import request_seen
 from tests.http.wire import check_error, connect, head, receive
-from tests.serving import Script, Server
+from tests.serving import Script, Server, wait_for
 
 VOICES = "/v1/audio/voices"
 AUDIO = sounds.prompt(seconds=2.5, rate=22_050)
@@ -28,6 +29,10 @@ def voices(server: Server) -> Iterator[Server]:
 
 def upload(server: Server, name: str = "Bob", audio: bytes = AUDIO, **fields: Any) -> httpx.Response:
     return server.post(VOICES, name=name, audio_sample=audio, **fields)
+
+
+def _lines(server: Server, event: str, request_id: str) -> list[dict[str, Any]]:
+    return [line for line in server.logs(event) if line["request_id"] == request_id]
 
 
 class TestStoring:
@@ -83,6 +88,14 @@ class TestStoring:
         assert (answer.content, answer.headers["content-type"]) == (flac, "audio/flac")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert voices.get(f"{VOICES}/default/audio").content == sounds.prompt()
+
+    def test_the_log_says_who_stored_and_deleted_what(self, voices: Server) -> None:
+        voices.post(VOICES, {"X-Request-Id": "storing"}, name="bob", audio_sample=AUDIO, ref_text="mybankpin1234")
+        voices.delete(f"{VOICES}/bob", {"X-Request-Id": "deleting"})
+        for event, request_id in (("voice stored", "storing"), ("voice deleted", "deleting")):
+            (line,) = wait_for(partial(_lines, voices, event, request_id), f"the line {event!r}")
+            assert line["voice"] == "bob"
+        assert "mybankpin1234" not in voices.output()
 
     def test_deleted(self, voices: Server) -> None:
         upload(voices, "bob")

@@ -6,6 +6,7 @@ The names of fields and the shapes of answers are OpenAI's and vLLM-Omni's at on
 from typing import Any
 
 import anyio.to_thread
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,6 +27,8 @@ AUDIO_NAMES = ("audio_sample", "prompt_wav")
 PROMPT_TEXT_NAMES = ("ref_text", "prompt_text")
 INSTRUCTION_NAMES = ("instruction", "instructions")
 DESCRIPTION_NAMES = ("speaker_description", "description")
+
+log = structlog.get_logger(__name__)
 
 
 async def list_voices(request: Request) -> JSONResponse:
@@ -51,8 +54,10 @@ async def create_voice(request: Request) -> JSONResponse:
     service = service_of(request)
     form = await read_form(request, service.body_limits)
     upload = await _read_upload(form, service.settings.limits.max_text_chars)
-    voice = _described(await anyio.to_thread.run_sync(service.voices.add, upload))
-    return JSONResponse({**voice, "success": True, "voice": voice}, 201)
+    voice = await anyio.to_thread.run_sync(service.voices.add, upload)
+    log.info("voice stored", voice=voice.name, bytes=voice.size, duration_s=voice.duration_s)
+    described = _described(voice)
+    return JSONResponse({**described, "success": True, "voice": described}, 201)
 
 
 async def get_voice(request: Request) -> JSONResponse:
@@ -85,6 +90,7 @@ async def delete_voice(request: Request) -> JSONResponse:
     if name_key(name) == DEFAULT_VOICE:
         raise InvalidVoiceName(f"{DEFAULT_VOICE!r} is the configured voice: it cannot be deleted", param="name")
     voice = await anyio.to_thread.run_sync(service.voices.delete, name)
+    log.info("voice deleted", voice=voice.name)
     return JSONResponse(
         {
             "id": voice.name,
