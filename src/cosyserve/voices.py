@@ -11,6 +11,7 @@ import structlog
 
 from cosyserve.errors import (
     InvalidPrompt,
+    InvalidVoiceName,
     StorageFailed,
     TooManyVoices,
     UnreadableVoice,
@@ -191,7 +192,8 @@ class VoiceStore:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 voice = read_voice(path)
-            except BrokenVoiceFile as error:
+                clean_name(voice.name)
+            except (BrokenVoiceFile, InvalidVoiceName) as error:
                 log.warning("not a whole voice, left out", path=str(path), reason=str(error))
                 continue
             first = self._entries.setdefault(name_key(voice.name), _Entry(voice, path))

@@ -21,7 +21,7 @@ from cosyserve.errors import (
 )
 from cosyserve.protocol import Prompt
 from cosyserve.settings import VoiceSettings
-from cosyserve.voice_files import SUFFIX
+from cosyserve.voice_files import SUFFIX, write_voice
 from cosyserve.voices import PromptCache, Upload, VoiceStore
 from tests import sounds
 
@@ -217,6 +217,12 @@ class TestDamage:
         assert voices.audio("bob")[1] == AUDIO
         voices.delete("bob")
         assert files(other) == []
+
+    @pytest.mark.parametrize("name", ["default", "../bob", ""])
+    def test_a_file_whose_voice_has_no_proper_name(self, folder: Path, name: str) -> None:
+        voice = store(folder).add(Upload("bob", AUDIO))
+        write_voice(folder / "other.voice", voice.model_copy(update={"name": name}), AUDIO)
+        assert store(folder).listing() == [voice]
 
     def test_of_two_files_with_one_name_the_first_counts(self, folder: Path) -> None:
         store(folder).add(Upload("bob", AUDIO))
