@@ -1,7 +1,9 @@
 """How the tools behave that tests use."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No test asserts a time, hypothesis's included: this machine may be busy.
@@ -18,3 +20,18 @@ MODEL_TESTS = [
     "http/test_native*",
 ]
 collect_ignore_glob = [] if find_spec("torch") and find_spec("xinference") else MODEL_TESTS
+
+SERVERS = {"http", "process"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together when they are dealt to processes (`-n 2 --dist loadgroup`).
+
+    Those with servers and worker processes mostly wait, and mind each other's load: they are one group. A file of any
+    others is a group: its fixtures are made once.
+    """
+    for item in items:
+        folder, name = item.path.relative_to(Path(__file__).parent).parts[-2:]
+        waits = folder in SERVERS and not name.startswith(("test_cosyvoice", "test_native"))
+        item.add_marker(pytest.mark.xdist_group("servers" if waits else name))
