@@ -94,6 +94,11 @@ class TestQuery:
         answer = requests.get(f"{stored.url}/inference_sft", params=query, timeout=60)
         assert (answer.status_code, answer.content) == (200, expected_pcm(5, 3))
 
+    def test_each_field_once(self, stored: Server) -> None:
+        query = {"tts_text": ["hello", "goodbye"], "spk_id": "bob"}
+        answer = requests.get(f"{stored.url}/inference_sft", params=query, timeout=60)
+        check_error(answer, 400, "malformed_form")
+
     def test_not_of_a_post(self, stored: Server) -> None:
         answer = requests.post(f"{stored.url}/inference_sft?tts_text=hello&spk_id=bob", timeout=60)
         check_error(answer, 400, "malformed_form")

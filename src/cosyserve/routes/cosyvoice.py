@@ -7,7 +7,7 @@ query.
 from starlette.requests import Request
 from starlette.routing import Route
 
-from cosyserve.errors import InvalidField
+from cosyserve.errors import InvalidField, MalformedForm
 from cosyserve.forms import Form, read_form
 from cosyserve.protocol import Mode
 from cosyserve.requests import FieldNames, read_draft
@@ -24,13 +24,21 @@ async def infer(request: Request, names: FieldNames, mode: Mode | None) -> Speec
     service = service_of(request)
     form: Form
     if request.method in {"GET", "HEAD"} and "content-type" not in request.headers:
-        form = dict(request.query_params)
+        form = _query_form(request)
     else:
         form = await read_form(request, service.body_limits)
     draft = await read_draft(form, names, mode)
     if names is WITH_SPEAKER and not draft.voice:
         raise InvalidField(f"{names.voice} is missing or empty", param=names.voice)
     return await service.speak(draft)
+
+
+def _query_form(request: Request) -> Form:
+    query = request.query_params.multi_items()
+    form = dict(query)
+    if len(form) < len(query):
+        raise MalformedForm("a field is in the query more than once")
+    return form
 
 
 def _route(path: str, names: FieldNames, mode: Mode | None) -> Route:
