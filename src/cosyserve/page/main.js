@@ -173,6 +173,7 @@ async function onCopy() {
 
 async function onKey() {
   setApiKey(byId("key").value);
+  tell("tryingKey");
   await greet();
   showCurl();
   tell("keyTaken");
