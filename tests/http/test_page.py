@@ -363,6 +363,7 @@ class TestKeys:
         reader.page.keyboard.type("a wrong one")
         reader.page.keyboard.press("Enter")
         reader.await_text("error", "(401, invalid_api_key)")
+        assert reader.text("key-hint") == "The server does not take this key."
         reader.page.fill("#key", KEY)
         reader.page.press("#key", "Enter")
         reader.await_text("status", "The key fits.")
@@ -415,6 +416,15 @@ class TestReaders:
             )
             assert nameless == []
         assert reader.page.get_attribute("#status", "role") == "status"
+
+    def test_the_demo_engine_says_that_it_is_one(self, new_reader: NewReader, tmp_path: Path) -> None:
+        with Server(tmp_path, {"model": {"engine": "demo"}}) as demo:
+            reader = new_reader(demo.url)
+            reader.await_text("engine", "espeak-ng")
+            reader.speak("Hello.")
+            reader.await_text("status", DONE)
+            assert reader.figure("audio") > 4_000
+            assert np.abs(reader.heard()).max() > 1_000
 
     def test_in_chinese_and_back(self, new_reader: NewReader, server: Server) -> None:
         reader = new_reader(server.url, locale="zh-CN")

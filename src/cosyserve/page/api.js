@@ -46,9 +46,9 @@ export async function deleteVoice(name) {
   await ask(`${VOICES}/${encodeURIComponent(name)}`, { method: "DELETE" });
 }
 
-/** The model's sample rate in Hz; null while no worker has loaded it. */
-export async function modelRate() {
-  return (await (await ask("model_info")).json()).sample_rate;
+/** `engine`, and `sample_rate` in Hz, which is null while no worker has loaded the model. */
+export async function modelInfo() {
+  return (await ask("model_info")).json();
 }
 
 async function ask(path, options = {}) {

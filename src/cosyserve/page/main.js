@@ -1,6 +1,6 @@
 /** The page: what its buttons do, and what it tells. */
 
-import { ApiError, modelRate, speak, speechAddress } from "./api.js";
+import { ApiError, modelInfo, speak, speechAddress } from "./api.js";
 import { curlLine, fileName } from "./curl.js";
 import { byId, save, setReady } from "./dom.js";
 import { apiKey, setApiKey } from "./key.js";
@@ -29,6 +29,7 @@ function tell(key, values) {
 function complain(key, values) {
   hush(byId("status"));
   say(byId("error"), key, values);
+  byId("error").scrollIntoView({ block: "nearest" });
 }
 
 /** Run what a button does, and tell the reader what went wrong. */
@@ -52,6 +53,7 @@ function explainAnswer({ message, status, code }) {
   else complain("unreachable");
   if (status !== 401) return;
   byId("key-form").hidden = false;
+  say(byId("key-hint"), apiKey() ? "keyWrong" : "keyHint");
   byId("key").focus();
 }
 
@@ -175,6 +177,7 @@ async function onKey() {
   setApiKey(byId("key").value);
   tell("tryingKey");
   await greet();
+  say(byId("key-hint"), "keyHint");
   showCurl();
   tell("keyTaken");
   byId("text").focus();
@@ -183,7 +186,9 @@ async function onKey() {
 /** What the page has to know of the server before anybody asks for anything. */
 async function greet() {
   await panel.load();
-  rate = (await modelRate()) ?? USUAL_RATE;
+  const { engine, sample_rate: told } = await modelInfo();
+  rate = told ?? USUAL_RATE;
+  if (engine === "demo") say(byId("engine"), "demoEngine");
 }
 
 function onSubmit(id, action) {
