@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.chromium import chromium
+
 # No test asserts a time, hypothesis's included: this machine may be busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -19,7 +21,12 @@ MODEL_TESTS = [
     "http/test_cosyvoice*",
     "http/test_native*",
 ]
-collect_ignore_glob = [] if find_spec("torch") and find_spec("xinference") else MODEL_TESTS
+# And the page's a browser, which no `pip install` brings.
+PAGE_TESTS = ["http/test_page.py"]
+collect_ignore_glob = [
+    *([] if find_spec("torch") and find_spec("xinference") else MODEL_TESTS),
+    *([] if chromium() else PAGE_TESTS),
+]
 
 SERVERS = {"http", "process"}
 

@@ -17,7 +17,7 @@ from cosyserve.modes import Speaker
 from cosyserve.pool import Pool
 from cosyserve.prompts import load_default_prompt
 from cosyserve.responses import error_response
-from cosyserve.routes import cosyvoice, description, health, metrics, openai, synthesize, voices, websocket
+from cosyserve.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
 from cosyserve.service import Service
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.speakers import VoiceBook, default_speaker
@@ -61,11 +61,11 @@ def build_app(settings: Settings) -> Starlette:
             )
         )
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
-    others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes]
-    counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
+    others = [*health.routes, *metrics.routes, *description.routes, *page.routes, *websocket.routes]
+    counted = frozenset(route.path for route in (*speaking, *websocket.routes))
     middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
     app = Starlette(
-        routes=[*speaking, *websocket.routes, *others],
+        routes=[*speaking, *openai.model_routes, *voices.routes, *others],
         middleware=middleware,
         exception_handlers={
             ServiceError: _on_service_error,

@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cosyserve.access import Keyring, sent_key
 from cosyserve.errors import HttpVersionNotSupported, ServiceError, TooManyAtOnce, Unauthorized
+from cosyserve.page_files import PAGE_FILES
 from cosyserve.responses import error_response
 
-OPEN_PATHS = frozenset({"/health", "/health/live", "/docs", "/openapi.json"})
-"""What orchestrators ask, which have no key, and what tells newcomers how to use one."""
+OPEN_PATHS = frozenset({"/health", "/health/live", "/docs", "/openapi.json", *PAGE_FILES})
+"""What orchestrators ask, which have no key, what tells newcomers how to use one, and the page that asks for it."""
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_S = 10.0
 _BUG = ServiceError("an internal error; the server's log has the details under this request id")

@@ -269,7 +269,7 @@ class TestApiKey:
 
 
 class TestRouting:
-    @pytest.mark.parametrize("path", ["/", "/nowhere", "/synthesize/x", "/v1", "/v1/audio", "/%00", "/%ff"])
+    @pytest.mark.parametrize("path", ["/page/x", "/nowhere", "/synthesize/x", "/v1", "/v1/audio", "/%00", "/%ff"])
     def test_unknown_path(self, server: Server, path: str) -> None:
         check_error(server.get(path), 404, "not_found")
 

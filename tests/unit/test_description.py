@@ -15,6 +15,7 @@ from cosyserve.description.page import build_page
 from cosyserve.description.schemas import error_classes
 from cosyserve.errors import ListenerError
 from cosyserve.middleware import OPEN_PATHS
+from cosyserve.routes import page as web_page
 from cosyserve.settings import LimitSettings, ServerSettings, Settings
 
 SETTINGS = Settings()
@@ -53,10 +54,11 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_every_route_is_in_it_and_nothing_else(document: dict[str, Any]) -> None:
+    """But the web page, which is for people."""
     routes = {
         (route.path, method)
         for route in build_app(SETTINGS).routes
-        if isinstance(route, Route)
+        if isinstance(route, Route) and route.include_in_schema
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert {(path, method) for path, method, _ in operations(document)} == routes
@@ -98,6 +100,13 @@ def test_keys_are_asked_for_where_there_are_any(document: dict[str, Any]) -> Non
     assert not any("security" in operation or "401" in operation["responses"] for *_, operation in operations(document))
     for path, _, operation in operations(build_document(LOCKED)):
         assert ("security" in operation) == ("401" in operation["responses"]) == (path not in OPEN_PATHS)
+
+
+def test_the_page_alone_is_left_out() -> None:
+    left_out = [
+        route for route in build_app(SETTINGS).routes if isinstance(route, Route) and not route.include_in_schema
+    ]
+    assert left_out == web_page.routes
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, LOCKED])

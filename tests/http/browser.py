@@ -1,0 +1,159 @@
+"""A real browser without a window, cut off from all but this machine, whose sound is recorded as it is rendered."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.chromium import chromium
+from tests.serving import wait_for
+
+FOREIGN_HOST = "page.test"
+"""Another name of this machine, which browsers do not trust as they trust 127.0.0.1."""
+ARGS = (
+    # Root's browser has no sandbox, and tests may be root's.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    f"--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+# What goes to the loudspeaker goes into the page's own capture of the microphone, too: no other script would be let
+# into the audio thread. A source of silence keeps it going while nothing plays.
+_WIRE_TAP = """
+window.rendered = { blocks: 0, samples: [] };
+const taps = new WeakMap(), resume = AudioContext.prototype.resume, connect = AudioNode.prototype.connect;
+AudioContext.prototype.resume = async function () {
+  if (this.audioWorklet && !taps.has(this)) {
+    await this.audioWorklet.addModule("/page/capture.js");
+    const tap = new AudioWorkletNode(this, "capture"), silence = new ConstantSourceNode(this, { offset: 0 });
+    tap.port.onmessage = ({ data }) => {
+      window.rendered.blocks += 1;
+      for (const sample of data) if (sample || window.rendered.samples.length) window.rendered.samples.push(sample);
+    };
+    connect.call(silence, tap);
+    connect.call(tap, this.destination);
+    silence.start();
+    taps.set(this, tap);
+  }
+  return resume.call(this);
+};
+AudioNode.prototype.connect = function (to, ...rest) {
+  if (to === this.context.destination && taps.has(this.context)) connect.call(this, taps.get(this.context));
+  return connect.call(this, to, ...rest);
+};
+"""
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """One for several tests: a second takes to start."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Reader:
+    """Somebody in front of the page at `url`, in a fresh profile.
+
+    page: the browser's. expected: words of the complaints that its console may have.
+    """
+
+    def __init__(self, browser: Browser, url: str, *, locale: str = "en-US") -> None:
+        self.url = url
+        self.expected: tuple[str, ...] = ()
+        self._requests: list[str] = []
+        self._complaints: list[str] = []
+        self.context: BrowserContext = browser.new_context(locale=locale, accept_downloads=True)
+        if FOREIGN_HOST not in url:
+            self.context.grant_permissions(["clipboard-read", "clipboard-write", "microphone"], origin=url)
+        self.context.add_init_script(_WIRE_TAP)
+        self.page = self.open()
+
+    def open(self) -> Page:
+        """A tab."""
+        page = self.context.new_page()
+        page.on("request", lambda request: self._requests.append(request.url))
+        page.on("pageerror", lambda error: self._complaints.append(f"thrown: {error}"))
+        page.on("console", lambda message: self._complaints.append(f"{message.type}: {message.text}"))
+        page.goto(self.url)
+        return page
+
+    def close(self) -> None:
+        """Leave; fails where the page complained or asked for anything that is not the server's."""
+        self.context.close()
+        asked = [url.removeprefix("blob:") for url in self._requests]
+        assert asked
+        elsewhere = [url for url in asked if not url.startswith(f"{self.url}/")]
+        assert not elsewhere, elsewhere
+        complaints = [line for line in self._complaints if not any(words in line for words in self.expected)]
+        assert not complaints, complaints
+
+    def speak(self, text: str, **fields: str) -> None:
+        """Fill in the form and press the button."""
+        for name, value in {"text": text, **fields}.items():
+            self.page.fill(f"#{name}", value)
+        self.page.click("#speak")
+
+    def text(self, name: str) -> str:
+        """What an element shows."""
+        return self.page.locator(f"#{name}").inner_text()
+
+    def await_text(self, name: str, text: str) -> None:
+        """Wait until it shows this."""
+        wait_for(lambda: text in self.text(name) or self._other_than(name), f"#{name} to show {text!r}")
+        assert text in self.text(name), self.text("error")
+
+    def _other_than(self, name: str) -> bool:
+        """Whether to give up, because the page shows an error that nobody waits for."""
+        return name != "error" and bool(self.text("error"))
+
+    def figure(self, name: str) -> float:
+        """A figure's exact value."""
+        return float(self.page.locator(f"#{name}").get_attribute("value") or "nan")
+
+    def blocks(self) -> int:
+        """How many blocks of 1024 samples the browser has rendered."""
+        count: int = self.page.evaluate("rendered.blocks")
+        return count
+
+    def heard(self) -> NDArray[np.int16]:
+        """What the browser has rendered from the first sound on, as the 16-bit samples that it was made from."""
+        samples: list[float] = self.page.evaluate("rendered.samples")
+        scaled = np.asarray(samples, np.float64) * 32768
+        assert np.array_equal(scaled, np.rint(scaled)), "the browser has changed the samples"
+        pcm: NDArray[np.int16] = scaled.astype(np.int16)
+        return pcm
+
+    def download(self, folder: Path) -> tuple[str, bytes]:
+        """Press the button. Returns the file's name and content."""
+        with self.page.expect_download() as started:
+            self.page.click("#download")
+        path = folder / started.value.suggested_filename
+        started.value.save_as(path)
+        return path.name, path.read_bytes()
+
+    def in_page(self, script: str) -> Any:
+        """What JavaScript says."""
+        return self.page.evaluate(script)
+
+
+def sounding(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Without zeros: what is left of noise is the same whether gaps lie in it or not."""
+    rest: NDArray[np.int16] = pcm[pcm != 0]
+    return rest
