@@ -61,11 +61,11 @@ def build_app(settings: Settings) -> Starlette:
             )
         )
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
-    others = [*health.routes, *metrics.routes, *description.routes, *page.routes, *websocket.routes]
-    counted = frozenset(route.path for route in (*speaking, *websocket.routes))
+    others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes, *page.routes]
+    counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
     middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
     app = Starlette(
-        routes=[*speaking, *openai.model_routes, *voices.routes, *others],
+        routes=[*speaking, *websocket.routes, *others],
         middleware=middleware,
         exception_handlers={
             ServiceError: _on_service_error,
