@@ -1,5 +1,6 @@
 """How the tools behave that tests use."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.chromium import chromium
+
+# Before torch is imported: processes side by side, with as many threads each as there are cores, wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # No test asserts a time, hypothesis's included: this machine may be busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
