@@ -1,6 +1,7 @@
 """How the tools behave that tests use."""
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tests.chromium import chromium
 # Before torch is imported: processes side by side, with as many threads each as there are cores, wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A shell starts what runs in the background with SIGINT ignored, and programs that tests interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asserts a time, hypothesis's included: this machine may be busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
