@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.lm_linear import Linear
+from cosyserve_workers.native.linear import Linear
 
 FILE = "llm.pt"
 QWEN_FOLDER = "CosyVoice-BlankEN"

@@ -23,11 +23,13 @@ from cosyserve_workers.native.flow.sizes import (
     MEL_BINS,
     FlowSizes,
 )
-from cosyserve_workers.native.flow.weights import Linear, Norm, Weights, column_major
+from cosyserve_workers.native.flow.weights import Norm, Weights
+from cosyserve_workers.native.linear import Linear
 
 _EMBEDDING_NORM_EPS = 1e-5
 _LAYER_NORM_EPS = 1e-12
 _UPSAMPLING_TAPS = 5
+_QKV = ("linear_q", "linear_k", "linear_v")
 _FIRST_POSITIONS = 1024
 """Tokens for which relative positions are made at first; more are made when a sequence needs them."""
 
@@ -37,9 +39,10 @@ class RelativeAttention:
 
     def __init__(self, weights: Weights, sizes: FlowSizes, chunk: int) -> None:
         width, heads, head_width = sizes.width, sizes.encoder_heads, sizes.encoder_head_width
-        parts = [weights.linear(name, width, width) for name in ("linear_q", "linear_k", "linear_v")]
-        weight, bias = (torch.cat(same) for same in zip(*parts, strict=True))
-        self._qkv = Linear(column_major(weight), bias)
+        self._qkv = Linear(
+            torch.cat([weights.take(f"{name}.weight", width, width) for name in _QKV]),
+            torch.cat([weights.take(f"{name}.bias", width) for name in _QKV]),
+        )
         self._out = weights.linear("linear_out", width, width)
         self._position = weights.take("linear_pos.weight", width, width)
         self._content_bias = weights.take("pos_bias_u", heads, head_width)[:, None]
@@ -56,12 +59,12 @@ class RelativeAttention:
 
     def __call__(self, x: Tensor, layout: Layout, layer: int, memories: Sequence[KeysValues]) -> Tensor:
         """[total, width] to the same, each sequence over what it remembers and itself."""
-        qkv = functional.linear(x, *self._qkv).view(layout.total, 3, self._heads, -1).permute(1, 2, 0, 3)
+        qkv = self._qkv(x).view(layout.total, 3, self._heads, -1).permute(1, 2, 0, 3)
         heard = []
         for place, memory in zip(layout.places, memories, strict=True):
             keys, values = memory.extend(layer, qkv[1:, :, place]).unbind(0)
             heard += self._attend(qkv[0, :, place], keys, values)
-        return functional.linear(torch.cat(heard), *self._out)
+        return self._out(torch.cat(heard))
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
         """Chunk by chunk [n, width], the queries being the last of the keys. All are [heads, frames, head width]."""
@@ -173,12 +176,12 @@ class Encoder:
         for index, layer in enumerate(self._layers):
             x = _pass(layer, x, by_token, index, [memory[0] for memory in memories])
         windows, upsampling_left = by_token.windows(x[None], left.upsampling[None])
-        x = functional.linear(windows[0], *self._upsampling).view(by_frame.total, self._width)
-        x = _scaled_norm(functional.linear(x, *self._upsampled_in), self._upsampled_norm)
+        x = self._upsampling(windows[0]).view(by_frame.total, self._width)
+        x = _scaled_norm(self._upsampled_in(x), self._upsampled_norm)
         for index, layer in enumerate(self._upsampled_layers):
             x = _pass(layer, x, by_frame, index, [memory[1] for memory in memories])
         x = functional.layer_norm(x, (self._width,), *self._last_norm, _EMBEDDING_NORM_EPS)
-        return functional.linear(x, *self._to_mel), EncoderLeft(lookahead_left, upsampling_left[0])
+        return self._to_mel(x), EncoderLeft(lookahead_left, upsampling_left[0])
 
     def _look_ahead(self, embedded: Tensor, layout: Layout, left: Tensor) -> tuple[Tensor, Tensor]:
         """The look-ahead layer: [sum of (length + 3), width] to [total, width], and what it remembers."""
@@ -188,9 +191,9 @@ class Encoder:
             own.append(embedded[first : first + length])
             span = embedded[first : first + length + LOOKAHEAD_TOKENS]
             windows.append(span.unfold(0, LOOKAHEAD_TOKENS + 1, 1).transpose(1, 2).flatten(1))
-        ahead = functional.leaky_relu(functional.linear(torch.cat(windows), *self._lookahead))
+        ahead = functional.leaky_relu(self._lookahead(torch.cat(windows)))
         behind, left = layout.windows(ahead[None], left[None])
-        return torch.cat(own) + functional.linear(behind[0], *self._after_lookahead), left[0]
+        return torch.cat(own) + self._after_lookahead(behind[0]), left[0]
 
     @staticmethod
     def _embed_all(weights: Weights, encoder: Weights, sizes: FlowSizes) -> Tensor:
@@ -199,7 +202,7 @@ class Encoder:
         They look at one token at a time, so a table of their results takes their place.
         """
         rows = weights.take("input_embedding.weight", sizes.vocabulary, sizes.width)
-        rows = functional.linear(rows, *encoder.linear("embed.out.0", sizes.width, sizes.width))
+        rows = encoder.linear("embed.out.0", sizes.width, sizes.width)(rows)
         rows = _scaled_norm(rows, encoder.norm("embed.out.1", sizes.width))
         return torch.cat([rows, rows.new_zeros(1, sizes.width)])
 
@@ -210,7 +213,7 @@ def _pass(layer: _Layer, x: Tensor, layout: Layout, index: int, memories: Sequen
     normed = functional.layer_norm(x, width, *layer.attention_norm, _LAYER_NORM_EPS)
     x = x + layer.attention(normed, layout, index, memories)
     normed = functional.layer_norm(x, width, *layer.hidden_norm, _LAYER_NORM_EPS)
-    return x + functional.linear(functional.silu(functional.linear(normed, *layer.widen)), *layer.narrow)
+    return x + layer.narrow(functional.silu(layer.widen(normed)))
 
 
 def _scaled_norm(x: Tensor, norm: Norm) -> Tensor:
@@ -229,7 +232,7 @@ def _doubling(encoder: Weights, width: int) -> Linear:
     bias = encoder.take("up_layer.conv.bias", width)
     even = torch.cat([taps[0] + taps[1], taps[2] + taps[3], taps[4]], dim=1)
     odd = torch.cat([taps[0], taps[1] + taps[2], taps[3] + taps[4]], dim=1)
-    return Linear(column_major(torch.cat([even, odd])), torch.cat([bias, bias]))
+    return Linear(torch.cat([even, odd]), torch.cat([bias, bias]))
 
 
 def _positions(reach: int, chunk: int, width: int) -> Tensor:

@@ -15,7 +15,8 @@ from torch.nn import functional
 from cosyserve_workers.native.flow.layout import LEFT, Layout
 from cosyserve_workers.native.flow.memory import KeysValues
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, GUIDANCE_ROWS, MEL_BINS, FlowSizes
-from cosyserve_workers.native.flow.weights import Linear, Norm, Weights, column_major
+from cosyserve_workers.native.flow.weights import Norm, Weights
+from cosyserve_workers.native.linear import Linear
 
 _KERNEL = LEFT + 1
 _QKV = ("to_q", "to_k", "to_v")
@@ -38,7 +39,7 @@ class _Residual(NamedTuple):
 
 class _Transformer(NamedTuple):
     attention_norm: Norm
-    qkv: Tensor
+    qkv: Linear
     out: Linear
     hidden_norm: Norm
     widen: Linear
@@ -52,12 +53,12 @@ class _Input(NamedTuple):
     other row hears nothing else.
     """
 
-    mel: Tensor
-    condition: Tensor
+    mel: Linear
+    condition: Linear
     bias: Tensor
     norm: Norm
-    skip_mel: Tensor
-    skip_condition: Tensor
+    skip_mel: Linear
+    skip_condition: Linear
     skip_bias: Tensor
 
 
@@ -129,8 +130,8 @@ class Estimator:
             It, and the new left.
         """
         windows, left = layout.windows(condition[None], left[None])
-        guided = functional.linear(windows[0], self._input.condition, self._input.bias)
-        skipped = functional.linear(condition, self._input.skip_condition, self._input.skip_bias)
+        guided = self._input.condition(windows[0])
+        skipped = self._input.skip_condition(condition)
         heard = Heard(
             torch.stack([guided, self._input.bias.expand_as(guided)]),
             torch.stack([skipped, self._input.skip_bias.expand_as(skipped)]),
@@ -151,28 +152,28 @@ class Estimator:
         """
         lefts = _Lefts(left.others, batch.layout)
         windows, mel_left = batch.layout.windows(mel[None], left.mel[None])
-        x = _norm_mish(functional.linear(windows[0], self._input.mel) + batch.heard.convolved, self._input.norm)
+        x = _norm_mish(self._input.mel(windows[0]) + batch.heard.convolved, self._input.norm)
         x = lefts.convolve_mish(x.add_(self._time_shifts[step, 0]), self._second)
-        x = x.add_(functional.linear(mel, self._input.skip_mel)).add_(batch.heard.skipped)
+        x = x.add_(self._input.skip_mel(mel)).add_(batch.heard.skipped)
         down = self._transform(step, 0, x, batch)
         x = lefts.convolve(down, self._down)
         for level, residual in enumerate(self._residuals, start=1):
             if level == self._sizes.levels - 1:
                 x = torch.cat([x, down], dim=2)
             inner = lefts.convolve_mish(x, residual.first).add_(self._time_shifts[step, level])
-            x = lefts.convolve_mish(inner, residual.second).add_(functional.linear(x, *residual.skip))
+            x = lefts.convolve_mish(inner, residual.second).add_(residual.skip(x))
             x = self._transform(step, level, x, batch)
         x = lefts.convolve_mish(lefts.convolve(x, self._up), self._final)
-        return functional.linear(x, *self._to_mel), Left(mel_left[0], lefts.collected())
+        return self._to_mel(x), Left(mel_left[0], lefts.collected())
 
     def _transform(self, step: int, level: int, x: Tensor, batch: Batch) -> Tensor:
         """A level's transformer blocks, in place: [2, frames, channels]."""
         first = (step * self._sizes.levels + level) * self._sizes.blocks_per_level
         for layer, block in enumerate(self._transformers[level], start=first):
             normed = functional.layer_norm(x, (x.shape[2],), *block.attention_norm)
-            x.add_(functional.linear(self._attend(functional.linear(normed, block.qkv), layer, batch), *block.out))
+            x.add_(block.out(self._attend(block.qkv(normed), layer, batch)))
             normed = functional.layer_norm(x, (x.shape[2],), *block.hidden_norm)
-            x.add_(functional.linear(functional.gelu(functional.linear(normed, *block.widen)), *block.narrow))
+            x.add_(block.narrow(functional.gelu(block.widen(normed))))
         return x
 
     def _attend(self, qkv: Tensor, layer: int, batch: Batch) -> Tensor:
@@ -185,18 +186,17 @@ class Estimator:
             results += _attend_by_chunk(heads[0, :, :, place], keys, values)
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
-    @staticmethod
-    def _shifts(estimator: Weights, levels: Sequence[Weights], sizes: FlowSizes, times: Tensor) -> Tensor:
+    def _shifts(self, estimator: Weights, levels: Sequence[Weights], sizes: FlowSizes, times: Tensor) -> Tensor:
         """What each residual block adds at each step: [steps, levels, channels]."""
         half = (MEL_BINS + CONDITION_CHANNELS) // 2
         rates = torch.exp(torch.arange(half).float() * -(math.log(10000.0) / (half - 1)))
         angles = 1000 * times[:, None] * rates
         widen = estimator.linear("time_mlp.linear_1", sizes.time_width, 2 * half)
         narrow = estimator.linear("time_mlp.linear_2", sizes.time_width, sizes.time_width)
-        embedded = torch.cat([angles.sin(), angles.cos()], dim=1).to(widen.weight)
-        embedded = functional.mish(functional.linear(functional.silu(functional.linear(embedded, *widen)), *narrow))
+        embedded = torch.cat([angles.sin(), angles.cos()], dim=1).to(self._input.bias)
+        embedded = functional.mish(narrow(functional.silu(widen(embedded))))
         layers = [level.linear("0.mlp.1", sizes.channels, sizes.time_width) for level in levels]
-        return torch.stack([functional.linear(embedded, *layer) for layer in layers], dim=1)
+        return torch.stack([layer(embedded) for layer in layers], dim=1)
 
 
 class _Lefts:
@@ -214,7 +214,7 @@ class _Lefts:
         self._offset += channels
         windows, left = self._layout.windows(x, left)
         self._new.append(left)
-        return functional.linear(windows, *convolution)
+        return convolution(windows)
 
     def convolve_mish(self, x: Tensor, convolved: _Convolved) -> Tensor:
         return _norm_mish(self.convolve(x, convolved.convolution), convolved.norm)
@@ -251,17 +251,19 @@ def _take_convolved(weights: Weights, outputs: int, inputs: int) -> _Convolved:
 
 
 def _take_input(weights: Weights, width: int) -> _Input:
-    convolution, norm = _take_convolved(weights.under("block1"), width, MEL_BINS + CONDITION_CHANNELS)
-    by_frame = convolution.weight.reshape(width, _KERNEL, -1)
-    skip = weights.convolution("res_conv", width, MEL_BINS + CONDITION_CHANNELS, 1)
+    inputs = MEL_BINS + CONDITION_CHANNELS
+    kernel = weights.take_kernel("block1.block.0", width, inputs, _KERNEL)
+    bias = weights.take("block1.block.0.bias", width)
+    skip = weights.take_kernel("res_conv", width, inputs, 1)
+    skip_bias = weights.take("res_conv.bias", width)
     return _Input(
-        mel=column_major(by_frame[..., :MEL_BINS].reshape(width, -1)),
-        condition=column_major(by_frame[..., MEL_BINS:].reshape(width, -1)),
-        bias=convolution.bias,
-        norm=norm,
-        skip_mel=column_major(skip.weight[:, :MEL_BINS]),
-        skip_condition=column_major(skip.weight[:, MEL_BINS:]),
-        skip_bias=skip.bias,
+        mel=Linear(kernel[..., :MEL_BINS].flatten(1)),
+        condition=Linear(kernel[..., MEL_BINS:].flatten(1), bias),
+        bias=bias,
+        norm=weights.norm("block1.block.2", width),
+        skip_mel=Linear(skip[..., :MEL_BINS].flatten(1)),
+        skip_condition=Linear(skip[..., MEL_BINS:].flatten(1), skip_bias),
+        skip_bias=skip_bias,
     )
 
 
@@ -277,7 +279,7 @@ def _take_transformer(weights: Weights, sizes: FlowSizes) -> _Transformer:
     width, inner = sizes.channels, sizes.heads * sizes.head_width
     return _Transformer(
         attention_norm=weights.norm("norm1", width),
-        qkv=column_major(torch.cat([weights.take(f"attn1.{name}.weight", inner, width) for name in _QKV])),
+        qkv=Linear(torch.cat([weights.take(f"attn1.{name}.weight", inner, width) for name in _QKV])),
         out=weights.linear("attn1.to_out.0", width, inner),
         hidden_norm=weights.norm("norm3", width),
         widen=weights.linear("ff.net.0.proj", sizes.estimator_hidden, width),

@@ -84,7 +84,7 @@ class Flow:
         voice = VoiceState(
             tokens=tokens,
             mel=prompt_mel.to(device=self.device, dtype=self.dtype),
-            speaker=functional.linear(speaker, *self._speaker),
+            speaker=self._speaker(speaker),
             carry=empty,
             state_bytes=small + prompt_mel.numel() * self.dtype.itemsize,
         )

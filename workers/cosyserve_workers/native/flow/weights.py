@@ -11,15 +11,9 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.linear import Linear
 
 _NOT_OURS = "not the flow of a CosyVoice2 model"
-
-
-class Linear(NamedTuple):
-    """A layer's weight [out, in] and bias [out]."""
-
-    weight: Tensor
-    bias: Tensor
 
 
 class Norm(NamedTuple):
@@ -94,13 +88,16 @@ class Weights:
 
     def linear(self, name: str, outputs: int, inputs: int) -> Linear:
         """A linear layer."""
-        return Linear(column_major(self.take(f"{name}.weight", outputs, inputs)), self.take(f"{name}.bias", outputs))
+        return Linear(self.take(f"{name}.weight", outputs, inputs), self.take(f"{name}.bias", outputs))
 
     def convolution(self, name: str, outputs: int, inputs: int, width: int) -> Linear:
-        """A convolution as the linear layer over its window, frames outermost: [out, width * in]."""
-        kernel = self.take(f"{name}.weight", outputs, inputs, width)
-        matrix = kernel.transpose(1, 2).reshape(outputs, width * inputs)
-        return Linear(column_major(matrix), self.take(f"{name}.bias", outputs))
+        """A convolution as the linear layer over its window, frames outermost."""
+        kernel = self.take_kernel(name, outputs, inputs, width)
+        return Linear(kernel.flatten(1), self.take(f"{name}.bias", outputs))
+
+    def take_kernel(self, name: str, outputs: int, inputs: int, width: int) -> Tensor:
+        """A convolution's weight, frame by frame: [out, width, in]."""
+        return self.take(f"{name}.weight", outputs, inputs, width).transpose(1, 2).contiguous()
 
     def norm(self, name: str, width: int) -> Norm:
         """A layer norm."""
@@ -119,8 +116,3 @@ class Weights:
         if full not in self._tensors:
             raise LoadError(f"{self._path} lacks {full}: {_NOT_OURS}")
         return self._tensors[full]
-
-
-def column_major(matrix: Tensor) -> Tensor:
-    """The same matrix with its columns in a row each: a product with few rows then runs some 7 % faster on CPUs."""
-    return matrix.t().contiguous().t()
