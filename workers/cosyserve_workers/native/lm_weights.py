@@ -1,9 +1,7 @@
 """The language model's weights: read from a CosyVoice2 folder, checked, and laid out for few and large products."""
 
 import json
-import pickle
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.linear import Linear
+from cosyserve_workers.native.state_dicts import read_state_dict
 
 FILE = "llm.pt"
 QWEN_FOLDER = "CosyVoice-BlankEN"
@@ -110,7 +109,7 @@ class _Reader:
         self._path = path
         self._device = device
         self._dtype = dtype
-        self._state = _read_state(path)
+        self._state = read_state_dict(path)
 
     def weights(self, config: _Config) -> Weights:
         sizes = self._sizes(config)
@@ -172,28 +171,14 @@ class _Reader:
     def _shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of the matrix `name`."""
         tensor = self._state.get(name)
-        if not isinstance(tensor, Tensor) or tensor.dim() != 2:
+        if tensor is None or tensor.dim() != 2:
             raise LoadError(f"{self._path} has no matrix {name!r}: it is not CosyVoice2's language model")
         return tuple(tensor.shape)
 
     def _tensor(self, name: str, *shape: int) -> Tensor:
         """Return a copy of the tensor `name`, where and as it is needed; the file may then go away."""
         tensor = self._state.get(name)
-        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
-            found = list(tensor.shape) if isinstance(tensor, Tensor) else "nothing"
+        if tensor is None or tuple(tensor.shape) != shape:
+            found = "nothing" if tensor is None else list(tensor.shape)
             raise LoadError(f"{self._path}: {name!r} should be of shape {list(shape)}, found {found}")
         return tensor.to(self._device, self._dtype, copy=True)
-
-
-def _read_state(path: Path) -> Mapping[str, object]:
-    """Map a state dict into memory: what is not asked for is never read."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError as error:
-        raise LoadError(f"{path} is missing: copy the whole model folder") from error
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise LoadError(f"{path} cannot be read, it may be cut short ({reason}): copy it again") from error
-    if not isinstance(state, dict):
-        raise LoadError(f"{path} holds no state dict: it is not CosyVoice2's language model")
-    return state

@@ -1,8 +1,6 @@
 """Read `flow.pt`: named tensors, each taken once with the shape it must have."""
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.linear import Linear
+from cosyserve_workers.native.state_dicts import read_state_dict
 
 _NOT_OURS = "not the flow of a CosyVoice2 model"
 
@@ -39,18 +38,8 @@ class Weights:
 
     @classmethod
     def read(cls, path: Path, device: torch.device, dtype: torch.dtype) -> "Weights":
-        """Open a file that `torch.save` wrote. Raises LoadError where it is missing, truncated or something else."""
-        try:
-            # Mapped, not read: a float32 file becomes half-precision weights without both in memory.
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except FileNotFoundError as error:
-            raise LoadError(f"{path} is missing: it belongs to the folder of a CosyVoice2 model") from error
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-            reason = str(error).partition("\n")[0].strip() or type(error).__name__
-            raise LoadError(f"{path} cannot be read (truncated, or no checkpoint of tensors): {reason}") from error
-        if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-            raise LoadError(f"{path} is not a state dict: it must hold tensors by name")
-        return cls(path, loaded, device, dtype)
+        """Open a file that `torch.save` wrote."""
+        return cls(path, read_state_dict(path), device, dtype)
 
     def under(self, prefix: str) -> "Weights":
         """The same file seen from `prefix`, a name without its last dot."""

@@ -1,7 +1,6 @@
 """`hift.pt` to plain tensors: weight norms folded, sizes read from shapes."""
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.state_dicts import read_state_dict
 
 FILE_NAME = "hift.pt"
 SAMPLES_PER_FRAME = 480
@@ -45,7 +45,11 @@ class HiftWeights:
 
     def __init__(self, model_dir: Path, device: torch.device, dtype: torch.dtype) -> None:
         self._path = model_dir / FILE_NAME
-        self._tensors = {name: tensor.to(device, dtype) for name, tensor in self._load().items()}
+        # The published file has the training checkpoint's prefix in some releases.
+        self._tensors = {
+            name.removeprefix("generator."): tensor.to(device, dtype, copy=True)
+            for name, tensor in read_state_dict(self._path).items()
+        }
         self.sizes = self._sizes()
 
     def tensor(self, name: str) -> Tensor:
@@ -71,18 +75,6 @@ class HiftWeights:
         """How many modules the list `prefix` has."""
         heads = {name[len(prefix) + 1 :].partition(".")[0] for name in self._tensors if name.startswith(f"{prefix}.")}
         return len(heads)
-
-    def _load(self) -> Mapping[str, Tensor]:
-        try:
-            state = torch.load(self._path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise LoadError(f"{self._path} is missing: `cosyserve check` says how to get it") from None
-        except Exception as error:
-            raise LoadError(f"{self._path} cannot be read ({type(error).__name__}): download it again") from error
-        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise LoadError(f"{self._path} holds no state dict: download it again")
-        # The published file has the training checkpoint's prefix in some releases.
-        return {name.removeprefix("generator."): value for name, value in state.items()}
 
     def _sizes(self) -> HiftSizes:
         ups = self.count("ups")
