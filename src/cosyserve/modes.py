@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from cosyserve.protocol import Mode, Prompt
-
-END_OF_PROMPT = "<|endofprompt|>"
+from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt
 
 
 @dataclass(frozen=True, slots=True)

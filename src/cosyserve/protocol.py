@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+END_OF_PROMPT = "<|endofprompt|>"
+"""What ends an instruction in the model's input."""
+
+
 class Mode(StrEnum):
     """How a request conditions the model; the names are CosyVoice2's."""
 
@@ -76,7 +80,7 @@ class EngineConfig:
 class Synthesize:
     """One job. `prompt` is never None: the front end has put the default prompt in where none was sent.
 
-    instruction: ends in `<|endofprompt|>` in the mode instruct2, empty in the others.
+    instruction: ends in `END_OF_PROMPT` in the mode instruct2, empty in the others.
     prompt_text: the prompt's transcript in the mode zero_shot, empty in the others.
     speed: 1.0 is the model's own pace, 2.0 twice as fast. seed: 0 to 2**31 - 1, always set.
     """

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosyserve.modes import END_OF_PROMPT, Conditioning, Speaker, choose_mode
-from cosyserve.protocol import Mode
+from cosyserve.modes import Conditioning, Speaker, choose_mode
+from cosyserve.protocol import END_OF_PROMPT, Mode
 
 SENT = Speaker("", None)
 CONFIGURED = Speaker("default", None, "请温柔地说")

@@ -21,8 +21,8 @@ from cosyserve.errors import (
     UnspeakableText,
 )
 from cosyserve.forms import Form
-from cosyserve.modes import END_OF_PROMPT, Speaker
-from cosyserve.protocol import Mode, Prompt
+from cosyserve.modes import Speaker
+from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt
 from cosyserve.requests import MAX_SEED, FieldNames, SpeechRequest, complete, read_draft
 from tests import sounds
 

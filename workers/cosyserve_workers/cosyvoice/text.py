@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from cosyserve.protocol import FailureCode
+from cosyserve.protocol import END_OF_PROMPT, FailureCode
 from cosyserve_workers.engine import RequestError
 from cosyserve_workers.text import PAUSE, SENTENCE_END, SPACE, clean, is_speakable, pack, without_markers
 
@@ -29,7 +29,6 @@ BLOCK_CHARS = 300
 SEGMENT_TOKENS = 120
 """Above what the library makes of ordinary sentences; about 30 s of speech, which a TensorRT plan still takes."""
 
-END_OF_PROMPT = "<|endofprompt|>"
 SYSTEM_PROMPT = "You are a helpful assistant."
 """What every prompt of CosyVoice3 begins with."""
 

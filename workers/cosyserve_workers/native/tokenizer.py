@@ -8,9 +8,9 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
+from cosyserve.protocol import END_OF_PROMPT
 from cosyserve_workers.engine import LoadError
 
-END_OF_PROMPT = "<|endofprompt|>"
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", END_OF_PROMPT)
 """Tokens that steer the model and say nothing. Only we may write them: in a user's text they would end the
 instruction early or break off the sentence."""
