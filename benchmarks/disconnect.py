@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.http.wire import connect, receive_until, reset_on_close, speech
+from tests.http.wire import LEAVES, Leave, connect, receive_until, reset, speech
 from tests.serving import Server, Tables
 
 LONG_TEXT = "The quick brown fox jumps over the lazy dog, again and again. " * 70
@@ -50,25 +50,6 @@ class Idle:
 def is_free(info: dict[str, Any]) -> bool:
     """Nothing of any request is left."""
     return not (info["running"] or info["waiting"] or info["buffered_bytes"])
-
-
-def close(connection: socket.socket) -> None:
-    """FIN, as most clients go."""
-    connection.close()
-
-
-def half_close(connection: socket.socket) -> None:
-    """FIN for one direction: the client could still read."""
-    connection.shutdown(socket.SHUT_WR)
-
-
-def reset(connection: socket.socket) -> None:
-    """RST, as a crashed client or a proxy goes."""
-    reset_on_close(connection)
-    connection.close()
-
-
-Leave = Callable[[socket.socket], None]
 
 
 def while_waiting(server: Server, idle: Idle, leave: Leave) -> float | None:
@@ -123,7 +104,6 @@ def leave_running(client: socket.socket, idle: Idle, leave: Leave) -> float | No
 
 
 MOMENTS = (while_waiting, before_first_chunk, mid_stream, blocked_sender)
-WAYS = (close, half_close, reset)
 
 
 @contextmanager
@@ -142,7 +122,7 @@ def measure(engine: str, runs: int) -> None:
         print(f"engine {engine}, {runs} runs each; one poll takes {1000 * statistics.median(polls):.1f} ms (median)")
         print(f"{'moment':20} {'way':12} {'median ms':>10} {'max ms':>10} {'runs':>6}")
         for moment in MOMENTS:
-            for leave in WAYS:
+            for leave in LEAVES:
                 times: list[float] = []
                 for _ in range(runs):
                     took = moment(server, idle, leave)

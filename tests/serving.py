@@ -21,19 +21,21 @@ from tests import sounds
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 60.0
+LOADING_S = 300.0
+"""Importing and loading a model on a busy machine; only a test that has failed waits so long."""
 POLL_S = 0.01
 
 T = TypeVar("T")
 Tables = Mapping[str, Mapping[str, object]]
 
 
-def wait_for(probe: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
+def wait_for(probe: Callable[[], T], what: str, deadline_s: float = DEADLINE_S, poll_s: float = POLL_S) -> T:
     """Ask until the answer is true, and return it."""
     give_up_at = time.monotonic() + deadline_s
     while not (answer := probe()):
         if time.monotonic() > give_up_at:
             raise AssertionError(f"waited in vain for {what}; the last answer was {answer!r}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
     return answer
 
 
@@ -42,7 +44,7 @@ class Server:
 
     settings: sections of config.toml, over the harness's own (a free port, JSON logs, a short grace, the engine
     `tests.engines:create`, a default prompt). env: more environment. await_health: the /health status to wait for when
-    entered. flags: more command line.
+    entered. loads_model: whether that may take minutes. flags: more command line.
     """
 
     def __init__(
@@ -52,12 +54,15 @@ class Server:
         env: Mapping[str, str] | None = None,
         *,
         await_health: str = "ok",
+        loads_model: bool = False,
         flags: tuple[str, ...] = (),
     ) -> None:
         self._folder = tmp_path
         self._settings = settings or {}
         self._env = env or {}
         self._await_health = await_health
+        # Asked more often, the front end would take the processor that the model loads on.
+        self._health_deadline_s, self._health_poll_s = (LOADING_S, 0.5) if loads_model else (DEADLINE_S, POLL_S)
         self._flags = flags
         self._log = tmp_path / "server.log"
         self._process: subprocess.Popen[bytes]
@@ -102,7 +107,12 @@ class Server:
         try:
             self.url = wait_for(self._address, "the server's address")
             self.port = int(self.url.rpartition(":")[2])
-            wait_for(lambda: self.health() == self._await_health, f"/health to say {self._await_health!r}")
+            wait_for(
+                lambda: self.health() == self._await_health,
+                f"/health to say {self._await_health!r}",
+                self._health_deadline_s,
+                self._health_poll_s,
+            )
         except BaseException:
             self.stop()
             print(self.output())

@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,12 +17,10 @@ from tests import sounds
 from tests.http.cosyvoice_gate import GATE
 from tests.model import cosyvoice_kit as kit
 from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
-from tests.serving import DEADLINE_S, Server, wait_for
+from tests.serving import DEADLINE_S, Server
 
 pytestmark = [pytest.mark.timeout(900)]
 
-LOADING_S = 300.0
-"""Importing and loading on a busy machine; only a test that has failed waits so long."""
 VOICE = sounds.prompt(2.1, hertz=220)
 OTHER_VOICE = sounds.prompt(2.1, hertz=330)
 INSTRUCTION = "用四川话说这句话<|endofprompt|>"
@@ -32,28 +29,15 @@ INSTRUCTION = "用四川话说这句话<|endofprompt|>"
 def server_on(folder: Path, checkpoint: Path, *, status: str = "ok", env: Any = None, **model: object) -> Server:
     """A server that is up when its /health says so. model: more of that section."""
     section = {"engine": "cosyvoice", "dir": str(checkpoint), "source_dir": str(kit.library_dir()), **model}
-    server = Server(folder, {"model": section}, {"OMP_NUM_THREADS": "1", **(env or {})}, await_health="starting")
-    server.start()
-
-    def has_status() -> bool:
-        # Asked as often as `wait_for` does, the front end would take the processor that the model loads on.
-        time.sleep(0.5)
-        return server.health() == status
-
-    try:
-        wait_for(has_status, f"/health to say {status!r}", LOADING_S)
-    except BaseException:
-        server.stop()
-        print(server.output())
-        raise
-    return server
+    return Server(
+        folder, {"model": section}, {"OMP_NUM_THREADS": "1", **(env or {})}, await_health=status, loads_model=True
+    )
 
 
 @pytest.fixture(scope="module")
 def server(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
-    server = server_on(tmp_path_factory.mktemp("server"), small_checkpoint)
-    yield server
-    server.stop()
+    with server_on(tmp_path_factory.mktemp("server"), small_checkpoint) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -154,8 +138,7 @@ def test_the_first_byte_comes_before_the_last_chunk_is_made(
     # Open while the engine warms up.
     gate.touch()
     engine = "tests.http.cosyvoice_gate:create"
-    with_gate = server_on(tmp_path, small_checkpoint, env={GATE: str(gate)}, engine=engine)
-    try:
+    with server_on(tmp_path, small_checkpoint, env={GATE: str(gate)}, engine=engine) as with_gate:
         gate.unlink()
         with with_gate.stream(text=kit.TEXT, prompt_wav=VOICE, seed=3) as answer:
             pieces = answer.iter_raw()
@@ -164,8 +147,6 @@ def test_the_first_byte_comes_before_the_last_chunk_is_made(
             rest = b"".join(pieces)
         assert first
         assert len(rest) > 0
-    finally:
-        with_gate.stop()
 
 
 def no_library(folder: Path, checkpoint: Path) -> dict[str, str]:
@@ -214,13 +195,10 @@ def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
 ) -> None:
     model = broken(tmp_path, small_checkpoint)
     checkpoint = Path(model.pop("dir"))
-    server = server_on(tmp_path, checkpoint, status="unavailable", env={"CUDA_VISIBLE_DEVICES": ""}, **model)
-    try:
+    with server_on(tmp_path, checkpoint, status="unavailable", env={"CUDA_VISIBLE_DEVICES": ""}, **model) as server:
         assert server.get("/health").status_code == 503
         (worker,) = server.model_info()["workers"]
         assert reason in worker["reason"]
         assert "\n" not in worker["reason"]
         assert worker["restarts"] == 0, "trying again would not help"
         assert server.speak(text="你好", prompt_wav=VOICE).status_code == 503
-    finally:
-        server.stop()

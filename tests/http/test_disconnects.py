@@ -1,7 +1,7 @@
 """Clients that go away, in every way and at every moment: the job stops at once and nothing of it stays behind."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +10,7 @@ import pytest
 
 from cosyserve.audio import AudioFormat
 from tests.engines import expected_pcm
-from tests.http.wire import connect, post, receive, receive_until, reset_on_close, speech
+from tests.http.wire import LEAVES, Leave, close, connect, half_close, post, receive, receive_until, reset, speech
 from tests.serving import Script, Server, wait_for
 
 FIRST_CHUNK = expected_pcm(1, 1)
@@ -18,21 +18,7 @@ MORE_THAN_SOCKETS_HOLD: dict[str, Any] = {"chunks": 500, "length": 24_000, "at":
 """24 MB: Linux's loopback takes some 10 MB before a sender blocks."""
 
 
-def close(connection: socket.socket) -> None:
-    connection.close()
-
-
-def half_close(connection: socket.socket) -> None:
-    connection.shutdown(socket.SHUT_WR)
-
-
-def reset(connection: socket.socket) -> None:
-    reset_on_close(connection)
-    connection.close()
-
-
-Leave = Callable[[socket.socket], None]
-every_way = pytest.mark.parametrize("leave", [close, half_close, reset])
+every_way = pytest.mark.parametrize("leave", LEAVES)
 
 
 @pytest.fixture(scope="module")

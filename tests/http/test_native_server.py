@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,32 +23,17 @@ INSTRUCTION = "用四川话说这句话<|endofprompt|>"
 
 
 def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: object) -> Server:
-    """A server whose /health says `status`."""
+    """A server that is up when its /health says so. model: more of that section."""
     section = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
     # A replaced worker loads for a while, on a busy machine.
     settings: Tables = {"model": section, "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300}}
-    server = Server(folder, settings, {"CUDA_VISIBLE_DEVICES": ""}, await_health="starting")
-    server.start()
-
-    def has_status() -> bool:
-        # Asked as often as `wait_for` does, the front end would take the processor that the model loads on.
-        time.sleep(0.5)
-        return server.health() == status
-
-    try:
-        wait_for(has_status, f"/health to say {status!r}", 300)
-    except BaseException:
-        server.stop()
-        print(server.output())
-        raise
-    return server
+    return Server(folder, settings, {"CUDA_VISIBLE_DEVICES": ""}, await_health=status, loads_model=True)
 
 
 @pytest.fixture(scope="module")
 def server(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
-    server = server_on(tmp_path_factory.mktemp("server"), small_checkpoint)
-    yield server
-    server.stop()
+    with server_on(tmp_path_factory.mktemp("server"), small_checkpoint) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -135,11 +119,8 @@ def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
     shutil.copytree(small_checkpoint, model, copy_function=os.symlink)
     (model / "hift.pt").unlink()
     (model / "hift.pt").write_bytes((small_checkpoint / "hift.pt").read_bytes()[:1000])
-    server = server_on(tmp_path, model, status="unavailable")
-    try:
+    with server_on(tmp_path, model, status="unavailable") as server:
         assert server.get("/health").status_code == 503
         (worker,) = server.model_info()["workers"]
         assert "hift.pt is cut short" in worker["reason"]
         assert worker["restarts"] == 0, "trying again would not help"
-    finally:
-        server.stop()

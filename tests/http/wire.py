@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -129,3 +129,24 @@ def receive_until(connection: socket.socket, mark: bytes) -> bytes:
 def reset_on_close(connection: socket.socket) -> None:
     """Make its close a RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def close(connection: socket.socket) -> None:
+    """FIN, as most clients go."""
+    connection.close()
+
+
+def half_close(connection: socket.socket) -> None:
+    """FIN for one direction: the client could still read."""
+    connection.shutdown(socket.SHUT_WR)
+
+
+def reset(connection: socket.socket) -> None:
+    """RST, as a crashed client or a proxy goes."""
+    reset_on_close(connection)
+    connection.close()
+
+
+Leave = Callable[[socket.socket], None]
+LEAVES: tuple[Leave, ...] = (close, half_close, reset)
+"""Every way in which a client goes."""
