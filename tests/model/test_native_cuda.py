@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
 from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
 from cosyserve_workers.native.flow import Flow, FlowStep  # noqa: E402
+from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs  # noqa: E402
 from cosyserve_workers.native.lm import LanguageModel  # noqa: E402
 from cosyserve_workers.native.lm_graphs import DecodeGraphs  # noqa: E402
 from cosyserve_workers.native.sampling import Sampler  # noqa: E402
@@ -55,9 +56,14 @@ def on_gpu(network: Any, mode: Any, dtype: Any = torch.float32) -> Any:
         return copy.deepcopy(network)
 
 
+@pytest.fixture(autouse=True)
+def plain_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN's layouts are a CPU's."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+
+
 @pytest.fixture
-def language_model(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # its layouts are a CPU's
+def language_model(small_checkpoint: Path) -> LanguageModel:
     return LanguageModel.load(small_checkpoint, CPU, torch.float32, slots=4, max_tokens=256)
 
 
@@ -88,7 +94,9 @@ def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, gra
     sampler = on_gpu(Sampler(4, 100, CPU), gpu)
     if graphs:
         model._graphs = DecodeGraphs(model, lambda step: step)
-        model._graphs._graphs = {64: lambda: model._graphs._step(64)}
+        model._graphs._graphs._graphs = {
+            64: lambda: (model.step(None, model._graphs._tokens, model._graphs._positions, 64),)
+        }
     start = model.embed(ids(3), ids(5), ids(7))
     assert start.dtype == torch.bfloat16
     logits = model.prefill([0, 2], [start, start])
@@ -100,8 +108,13 @@ def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, gra
     assert tokens.device == GPU
 
 
-def test_flow(flow: Flow, gpu: Any) -> None:
+@pytest.mark.parametrize("graphs", [False, True])
+def test_flow(flow: Flow, gpu: Any, graphs: bool) -> None:
     moved = on_gpu(flow, gpu, torch.bfloat16)
+    if graphs:
+        solver = moved._solver
+        solver._stepper = EstimatorGraphs(solver._estimator, moved.sizes, lambda step: step)
+        solver._stepper._graphs._first = lambda _, step: step()  # it waits for the GPU, to compare
     voice = moved.voice_state(ids(60), torch.zeros(120, 80), torch.zeros(192))
     first, second = moved.open(voice), moved.open(voice)
     mels = moved.advance([FlowStep(first, ids(30)), FlowStep(second, ids(60), keep=False)])

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
+from cosyserve_workers.native.cuda_graphs import CudaRecorder
 from cosyserve_workers.native.lm_attention import KeyValueCache, Piece, PieceAttention, StepAttention
-from cosyserve_workers.native.lm_graphs import DecodeGraphs, capture_cuda
+from cosyserve_workers.native.lm_graphs import DecodeGraphs
 from cosyserve_workers.native.lm_weights import Layer, Sizes, Weights, load_weights
 
 _SOS, _TASK = 0, 1
@@ -40,7 +41,7 @@ class LanguageModel:
         self._cache = KeyValueCache(
             (self.sizes.layers, slots, self.sizes.kv_heads, max_tokens, self.sizes.head_dim), self.device, self.dtype
         )
-        self._graphs = DecodeGraphs(self, capture_cuda) if self.device.type == "cuda" else None
+        self._graphs = DecodeGraphs(self, CudaRecorder()) if self.device.type == "cuda" else None
         self._cos, self._sin = _rotary_tables(self.sizes, max_tokens, self.device, self.dtype)
 
     @classmethod

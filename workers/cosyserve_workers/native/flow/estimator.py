@@ -70,13 +70,13 @@ class Heard(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What stays the same from step to step."""
+    """Whom a step is for."""
 
     layout: Layout
     """Of the sequences in frames."""
     heard: Heard
     memories: Sequence[KeysValues]
-    """Of each sequence; a layer's index counts the layers of all steps before."""
+    """Of each sequence, at this step."""
 
 
 class Left(NamedTuple):
@@ -116,7 +116,8 @@ class Estimator:
         self._up = levels[-1].convolution("2", width, width, _KERNEL)
         self._final = _take_convolved(estimator.under("final_block"), width, width)
         self._to_mel = estimator.convolution("final_proj", MEL_BINS, width, 1)
-        self._time_shifts = self._shifts(estimator, levels, sizes, times)
+        self.time_shifts = self._shifts(estimator, levels, sizes, times)
+        """What each residual block adds at each step: [steps, levels, channels]."""
 
     def hear(self, condition: Tensor, left: Tensor, layout: Layout) -> tuple[Heard, Tensor]:
         """What the conditions do to the input layers, once for all steps.
@@ -138,11 +139,11 @@ class Estimator:
         )
         return heard, left[0]
 
-    def velocity(self, step: int, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
+    def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """The velocity at one Euler step.
 
         Args:
-            step: which of the steps that `times` named.
+            shifts: the step's own of `time_shifts`.
             mel: [frames, 80], where the flow has come to.
             left: from the same step of the last solve.
             batch: the sequences.
@@ -153,22 +154,22 @@ class Estimator:
         lefts = _Lefts(left.others, batch.layout)
         windows, mel_left = batch.layout.windows(mel[None], left.mel[None])
         x = _norm_mish(self._input.mel(windows[0]) + batch.heard.convolved, self._input.norm)
-        x = lefts.convolve_mish(x.add_(self._time_shifts[step, 0]), self._second)
+        x = lefts.convolve_mish(x.add_(shifts[0]), self._second)
         x = x.add_(self._input.skip_mel(mel)).add_(batch.heard.skipped)
-        down = self._transform(step, 0, x, batch)
+        down = self._transform(0, x, batch)
         x = lefts.convolve(down, self._down)
         for level, residual in enumerate(self._residuals, start=1):
             if level == self._sizes.levels - 1:
                 x = torch.cat([x, down], dim=2)
-            inner = lefts.convolve_mish(x, residual.first).add_(self._time_shifts[step, level])
+            inner = lefts.convolve_mish(x, residual.first).add_(shifts[level])
             x = lefts.convolve_mish(inner, residual.second).add_(residual.skip(x))
-            x = self._transform(step, level, x, batch)
+            x = self._transform(level, x, batch)
         x = lefts.convolve_mish(lefts.convolve(x, self._up), self._final)
         return self._to_mel(x), Left(mel_left[0], lefts.collected())
 
-    def _transform(self, step: int, level: int, x: Tensor, batch: Batch) -> Tensor:
+    def _transform(self, level: int, x: Tensor, batch: Batch) -> Tensor:
         """A level's transformer blocks, in place: [2, frames, channels]."""
-        first = (step * self._sizes.levels + level) * self._sizes.blocks_per_level
+        first = level * self._sizes.blocks_per_level
         for layer, block in enumerate(self._transformers[level], start=first):
             normed = functional.layer_norm(x, (x.shape[2],), *block.attention_norm)
             x.add_(block.out(self._attend(block.qkv(normed), layer, batch)))
@@ -187,7 +188,6 @@ class Estimator:
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
     def _shifts(self, estimator: Weights, levels: Sequence[Weights], sizes: FlowSizes, times: Tensor) -> Tensor:
-        """What each residual block adds at each step: [steps, levels, channels]."""
         half = (MEL_BINS + CONDITION_CHANNELS) // 2
         rates = torch.exp(torch.arange(half).float() * -(math.log(10000.0) / (half - 1)))
         angles = 1000 * times[:, None] * rates

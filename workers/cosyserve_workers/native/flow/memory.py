@@ -27,7 +27,7 @@ class Block(NamedTuple):
     frames: Tensor
     """[layers, 2, heads, 50, head width] of those at the frames' rate."""
     estimator: Tensor
-    """[steps * layers, 2, rows, heads, 50, head width]."""
+    """[steps, layers, 2, rows, heads, 50, head width]."""
 
 
 class EncoderLeft(NamedTuple):
@@ -79,8 +79,8 @@ class KeysValues:
     """
 
     def __init__(self, past: Sequence[Tensor], fresh: Sequence[Tensor]) -> None:
-        self._past = past
-        self._fresh = fresh
+        self.past = past
+        self.fresh = fresh
 
     def extend(self, layer: int, new: Tensor) -> Tensor:
         """Put a layer's new keys and values [2, ..., frames, head width] behind those it has; all of them, in a row.
@@ -89,15 +89,15 @@ class KeysValues:
         and lets streams share what is the same.
         """
         start = 0
-        for block in self._fresh:
+        for block in self.fresh:
             end = start + block.shape[-2]
             block[layer].copy_(new[..., start:end, :])
             start = end
-        return torch.cat([*(block[layer] for block in self._past), new], dim=-2)
+        return torch.cat([*(block[layer] for block in self.past), new], dim=-2)
 
 
 class BlockPool:
-    """Makes blocks, and keeps those given back: the first touch of fresh memory costs as much as filling it."""
+    """Makes blocks, and keeps those given back: the first touch of fresh memory costs more than filling it."""
 
     def __init__(self, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
         self._shapes = _shapes(sizes)
@@ -111,15 +111,14 @@ class BlockPool:
         """A block with anything in it."""
         with contextlib.suppress(IndexError):
             return self._free.pop()
-        return Block(*(torch.empty(shape, device=self._device, dtype=self._dtype) for shape in self._shapes))
+        return self._make()
 
     def give_back(self, blocks: Sequence[Block]) -> None:
         """Take back blocks that nobody reads any more."""
         self._free.extend(blocks)
 
-    def trim(self) -> None:
-        """Free the blocks that wait here."""
-        self._free.clear()
+    def _make(self) -> Block:
+        return Block(*(torch.empty(shape, device=self._device, dtype=self._dtype) for shape in self._shapes))
 
 
 def _shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
@@ -127,10 +126,13 @@ def _shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
     return (
         torch.Size((sizes.encoder_layers, *encoder, CHUNK_TOKENS, sizes.encoder_head_width)),
         torch.Size((sizes.upsampled_layers, *encoder, CHUNK_FRAMES, sizes.encoder_head_width)),
-        torch.Size(
-            (EULER_STEPS * sizes.estimator_layers, 2, GUIDANCE_ROWS, sizes.heads, CHUNK_FRAMES, sizes.head_width)
-        ),
+        torch.Size((EULER_STEPS, *estimator_step_shape(sizes))),
     )
+
+
+def estimator_step_shape(sizes: FlowSizes) -> torch.Size:
+    """What the estimator remembers of a chunk from one Euler step."""
+    return torch.Size((sizes.estimator_layers, 2, GUIDANCE_ROWS, sizes.heads, CHUNK_FRAMES, sizes.head_width))
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.cuda_graphs import CudaRecorder
 from cosyserve_workers.native.flow.encoder import Encoder
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
+from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.layout import Layout
 from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues
 from cosyserve_workers.native.flow.sizes import (
@@ -56,6 +58,9 @@ class Solver:
         times, self._spans = _schedule()
         self._encoder = Encoder(weights, sizes)
         self._estimator = Estimator(weights, sizes, times)
+        self._stepper: Stepper = self._estimator
+        if device.type == "cuda":
+            self._stepper = EstimatorGraphs(self._estimator, sizes, CudaRecorder())
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=generator)
         self._noise = noise[0].t().contiguous().to(device)
@@ -86,16 +91,18 @@ class Solver:
         )
         mel_lefts = torch.stack([piece.carry.mel for piece in pieces], dim=1)
         lefts = torch.stack([piece.carry.convolutions for piece in pieces], dim=2)
-        memories = [
-            KeysValues([b.estimator for b in piece.carry.blocks], [b.estimator for b in piece.fresh])
-            for piece in pieces
-        ]
-        batch = Batch(by_frame, heard, memories)
         mel = self._starting_noise(pieces)
         new_lefts = []
         for step in range(EULER_STEPS):
-            velocity, left = self._estimator.velocity(
-                step, mel.to(mean.dtype), Left(mel_lefts[step], lefts[step]), batch
+            memories = [
+                KeysValues([b.estimator[step] for b in piece.carry.blocks], [b.estimator[step] for b in piece.fresh])
+                for piece in pieces
+            ]
+            velocity, left = self._stepper.velocity(
+                self._estimator.time_shifts[step],
+                mel.to(mean.dtype),
+                Left(mel_lefts[step], lefts[step]),
+                Batch(by_frame, heard, memories),
             )
             guided, free = velocity.float().unbind(0)
             mel = mel + self._spans[step] * ((1 + _GUIDANCE) * guided - _GUIDANCE * free)

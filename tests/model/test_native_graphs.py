@@ -1,0 +1,145 @@
+"""The flow's steps as graphs. There is no GPU here: a step is recorded as the list of its operations, with the tensors
+that they read and write, so that a replay sees what lies in those tensors and nothing else, as a CUDA graph does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import Tensor  # noqa: E402
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
+
+from cosyserve_workers.native.cuda_graphs import Graphs, Step  # noqa: E402
+from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream, VoiceState  # noqa: E402
+from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+class Recorder:
+    """Records steps as operations."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+        self.replayed = 0
+
+    def __call__(self, step: Step) -> Step:
+        self.recorded += 1
+        operations = make_fx(step)()
+        results: tuple[Tensor, ...] = operations()
+
+        def replay() -> tuple[Tensor, ...]:
+            self.replayed += 1
+            for result, now in zip(results, operations(), strict=True):
+                result.copy_(now)
+            return results
+
+        return replay
+
+
+@pytest.fixture(scope="module")
+def flow(small_checkpoint: Path) -> Flow:
+    with pytest.MonkeyPatch.context() as patch:
+        # As on a GPU: oneDNN's layouts are a CPU's.
+        patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        return Flow.load(small_checkpoint, CPU, torch.float32)
+
+
+@pytest.fixture
+def recorder(flow: Flow) -> Iterator[Recorder]:
+    """The flow with graphs, for one test."""
+    solver, recorder = flow._solver, Recorder()
+    solver._stepper = EstimatorGraphs(solver._estimator, flow.sizes, recorder)
+    yield recorder
+    solver._stepper = solver._estimator
+
+
+def voice_of(flow: Flow, prompt: int) -> VoiceState:
+    dice = torch.Generator().manual_seed(prompt)
+    mel, speaker = torch.randn(2 * prompt, 80, generator=dice) - 5, torch.randn(192, generator=dice)
+    return flow.voice_state(torch.randint(0, 6561, (prompt,), generator=dice), mel, speaker)
+
+
+def draw(count: int, seed: int) -> Tensor:
+    return torch.randint(0, 6561, (count,), generator=torch.Generator().manual_seed(seed))
+
+
+def speak(flow: Flow, stream: FlowStream, tokens: Tensor, *, keep: bool = True) -> list[Tensor]:
+    """25 tokens at a time, then what is left."""
+    parts = tokens.split(25)
+    return [flow.advance([FlowStep(stream, part, final=part is parts[-1], keep=keep)])[0].clone() for part in parts]
+
+
+def same(ours: list[Tensor], wanted: list[Tensor]) -> bool:
+    return all(torch.allclose(a, b, rtol=0, atol=1e-5) for a, b in zip(ours, wanted, strict=True))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_stream_alone_sounds_the_same(flow: Flow, recorder: Recorder, keep: bool) -> None:
+    voices = [voice_of(flow, prompt) for prompt in (0, 60, 84)]
+    ours = [speak(flow, flow.open(voice), draw(110, seed), keep=keep) for seed, voice in enumerate(voices)]
+    assert 0 < recorder.recorded < recorder.replayed
+    flow._solver._stepper = flow._solver._estimator
+    for seed, voice in enumerate(voices):
+        assert same(ours[seed], speak(flow, flow.open(voice), draw(110, seed), keep=keep))
+
+
+def test_a_shape_is_recorded_once_whoever_comes(flow: Flow, recorder: Recorder) -> None:
+    voice = voice_of(flow, 60)
+    speak(flow, flow.open(voice), draw(110, 1))
+    recorded = recorder.recorded
+    ours = speak(flow, flow.open(voice), draw(110, 2))
+    assert recorder.recorded == recorded
+    flow._solver._stepper = flow._solver._estimator
+    assert same(ours, speak(flow, flow.open(voice), draw(110, 2)))
+
+
+def test_turn_by_turn_two_streams_keep_what_is_theirs(flow: Flow, recorder: Recorder) -> None:
+    voice = voice_of(flow, 60)
+    streams = [flow.open(voice), flow.open(voice)]
+    tokens = [draw(100, 3).split(25), draw(100, 4).split(25)]
+    ours: list[list[Tensor]] = [[], []]
+    for turn in range(4):
+        for index, stream in enumerate(streams):
+            step = FlowStep(stream, tokens[index][turn], final=turn == 3)
+            ours[index].append(flow.advance([step])[0].clone())
+    assert recorder.replayed > 0
+    flow._solver._stepper = flow._solver._estimator
+    for index in (0, 1):
+        assert same(ours[index], speak(flow, flow.open(voice), torch.cat(tokens[index])))
+
+
+def test_a_batch_and_a_tail_are_not_recorded(flow: Flow, recorder: Recorder) -> None:
+    voice = voice_of(flow, 60)
+    before = recorder.recorded
+    first, second = flow.open(voice), flow.open(voice)
+    flow.advance([FlowStep(first, draw(30, 5)), FlowStep(second, draw(30, 6))])
+    flow.advance([FlowStep(first, draw(3, 7), final=True)])
+    assert recorder.recorded == before
+
+
+@pytest.mark.parametrize("broken", ["wrong", "impossible"])
+def test_graphs_that_do_not_work_are_left_out(flow: Flow, broken: str, caplog: Any) -> None:
+    def record(step: Step) -> Step:
+        if broken == "impossible":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return lambda: tuple(result + 1e3 for result in step())
+
+    voice = voice_of(flow, 60)
+    wanted = speak(flow, flow.open(voice), draw(60, 8))
+    solver = flow._solver
+    solver._stepper = EstimatorGraphs(solver._estimator, flow.sizes, record)
+    try:
+        assert same(speak(flow, flow.open(voice), draw(60, 8)), wanted)
+    finally:
+        solver._stepper = solver._estimator
+    assert len([line for line in caplog.messages if "CUDA graphs are off for the flow" in line]) == 1
+
+
+def test_a_step_runs_plainly_once_a_graph_is_off() -> None:
+    value = torch.ones(1)
+    graphs = Graphs("the test", lambda step: lambda: (step()[0] * 2,))
+    for _ in range(3):
+        assert graphs.run("shape", lambda: (value + 1,))[0].item() == 2
