@@ -24,7 +24,7 @@ INSTRUCTION = "用四川话说这句话<|endofprompt|>"
 
 def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: object) -> Server:
     """A server that is up when its /health says so. model: more of that section."""
-    section = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 1.0, **model}
+    section = {"engine": "native", "dir": str(checkpoint), "state_budget_gib": 0.25, **model}
     # A replaced worker loads for a while, on a busy machine.
     settings: Tables = {"model": section, "limits": {"wait_timeout_s": 300, "first_chunk_timeout_s": 300}}
     return Server(folder, settings, {"CUDA_VISIBLE_DEVICES": ""}, await_health=status, loads_model=True)

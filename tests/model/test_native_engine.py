@@ -62,7 +62,7 @@ class Listening:
 
 
 def config(folder: Path, **changes: Any) -> EngineConfig:
-    return EngineConfig("native", str(folder), **{"state_budget_gib": 4.0, **changes})
+    return EngineConfig("native", str(folder), **{"state_budget_gib": 0.5, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def difference(got: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
 def test_it_says_what_it_is(engine: NativeEngine) -> None:
     assert (engine.model_type, engine.sample_rate, engine.streams) == ("CosyVoice2", 24_000, 10)
     assert engine.details["precision"] == "fp32"
-    assert engine.details["state_budget"] == "4.0 GiB"
+    assert engine.details["state_budget"] == "0.5 GiB"
     engine.warm_up()
 
 
@@ -442,4 +442,16 @@ def test_the_budget_follows_the_machine(small_checkpoint: Path) -> None:
     small = Machine(CPU, "CPU", 3 * GIB)
     engine = load(dataclasses.replace(config(small_checkpoint), state_budget_gib=0.0), small)
     assert engine.details["state_budget"] == "0.5 GiB"
+    pool = engine._driver._networks._flow.pool
+    assert pool.reserved_bytes == 0, "what was not asked for is taken as needed"
+    engine.close()
+
+
+def test_a_budget_that_was_asked_for_is_there_from_the_start(small_checkpoint: Path) -> None:
+    budget = 2**26
+    engine = create(config(small_checkpoint, state_budget_gib=budget / GIB))
+    pool = engine._driver._networks._flow.pool
+    assert budget - pool.block_bytes < pool.reserved_bytes <= budget
+    kit.whole(engine.stream(requests()[0], kit.never))
+    assert pool.reserved_bytes < budget, "the voice's blocks come from it"
     engine.close()

@@ -103,11 +103,13 @@ def _plan(config: EngineConfig, machine: Machine, folder: Path) -> Plan:
     weights = sum(path.stat().st_size for path in folder.glob("*.pt"))
     left = max(machine.free_bytes - weights - WORKING_BYTES, 0)
     budget = round(config.state_budget_gib * GIB)
+    # What is our own choice is taken as needed: workers beside this one chose alike, from the same free memory.
+    reserved = budget > 0
     slots = config.streams or STREAMS
     if machine.device.type == "cuda":
         # A step's cost is in starting its kernels: more in one is nearly free.
-        return Plan(slots, budget or int(left * 0.8), chunk_tokens=100, solve_width=slots, prefill_rows=4096)
+        return Plan(slots, budget or int(left * 0.8), reserved, chunk_tokens=100, solve_width=slots, prefill_rows=4096)
     # A step's cost is in its arithmetic: a chunk for each core at a time brings the first sound soonest.
     cores = torch.get_num_threads()
     memory = budget or min(left // 2, MOST_STATE)
-    return Plan(slots, memory, chunk_tokens=25, solve_width=cores, prefill_rows=512, lanes=cores)
+    return Plan(slots, memory, reserved, chunk_tokens=25, solve_width=cores, prefill_rows=512, lanes=cores)

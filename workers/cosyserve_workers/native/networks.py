@@ -49,13 +49,14 @@ class Draws(Protocol):
 class Plan:
     """Sizes that depend on the machine.
 
-    slots: how many requests at once. state_budget: bytes for what voices and streams carry in the flow. chunk_tokens:
-    at most so many tokens of a stream are solved at a time, a multiple of 25. solve_width, prefill_rows: as
-    `Scheduler`. lanes: how many threads a solve is dealt to.
+    slots: how many requests at once. state_budget: bytes for what voices and streams carry in the flow; state_reserved:
+    whether they are taken at start. chunk_tokens: at most so many tokens of a stream are solved at a time, a multiple
+    of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to.
     """
 
     slots: int
     state_budget: int
+    state_reserved: bool
     chunk_tokens: int
     solve_width: int
     prefill_rows: int
@@ -162,6 +163,8 @@ class Networks:
         """Load an official CosyVoice2 folder. draws: instead of the sampler. Raises LoadError."""
         lm = LanguageModel.load(model_dir, device, dtype, plan.slots, MAX_POSITIONS)
         flow = Flow.load(model_dir, device, dtype)
+        if plan.state_reserved:
+            flow.pool.reserve(plan.state_budget)
         # The vocoder adds up phases and squares amplitudes: half precision is heard.
         vocoder = Vocoder.load(model_dir, device, torch.float32)
         return cls(lm, flow, vocoder, draws or Sampler(plan.slots, MAX_SPOKEN, device), plan)

@@ -117,6 +117,16 @@ class BlockPool:
         """Take back blocks that nobody reads any more."""
         self._free.extend(blocks)
 
+    @property
+    def reserved_bytes(self) -> int:
+        """Memory that is held and not used."""
+        return len(self._free) * self.block_bytes
+
+    def reserve(self, most_bytes: int) -> None:
+        """Make as many blocks as that memory has room for, and touch them, so that no request pays for it."""
+        while self.reserved_bytes + self.block_bytes <= most_bytes:
+            self._free.append(Block(*(tensor.zero_() for tensor in self._make())))
+
     def _make(self) -> Block:
         return Block(*(torch.empty(shape, device=self._device, dtype=self._dtype) for shape in self._shapes))
 
