@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.lm import LanguageModel
+from cosyserve_workers.native.lm_attention import KeyValueCache
 from cosyserve_workers.native.lm_graphs import DecodeGraphs
 from cosyserve_workers.native.lm_weights import STOP
 from cosyserve_workers.native.sampling import Sampler
@@ -290,6 +292,17 @@ def test_a_stream_may_fill_its_slot_and_no_more(small_checkpoint: Path) -> None:
     model.decode([0], torch.tensor([1]))
     with pytest.raises(ValueError, match="room for 30"):
         model.decode([0], torch.tensor([1]))
+
+
+def test_room_that_nobody_uses_takes_no_memory() -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    cache = KeyValueCache((8, 4, 2, 16384, 64), CPU, torch.float32)
+    cache.keys[0, 0, 0, :100] = 1.0
+    assert cache.keys.nbytes + cache.values.nbytes == 2**29
+    assert process.memory_info().rss - before < 2**26
+    assert cache.keys.sum() == 6400
+    assert not cache.values[7, 3].any()
 
 
 def test_half_precision_is_close(small_checkpoint: Path, model: LanguageModel) -> None:
