@@ -148,6 +148,7 @@ class TestSource:
     [
         (lambda path: path.unlink(), "is missing"),
         (lambda path: path.write_bytes(path.read_bytes()[:1000]), "cannot be read"),
+        (lambda path: path.write_bytes(b"\x80\x02."), "cannot be read"),
         (lambda path: torch.save({"other": torch.zeros(1)}, path), "not a CosyVoice2 vocoder"),
     ],
 )
