@@ -31,11 +31,12 @@ class Graphs:
         self._what = what
         self._record = record
         self._graphs: dict[Hashable, Step] = {}
-        self._sound = True
+        self.sound = True
+        """Whether all that were made so far work."""
 
     def run(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
         """Run a step. With the same shape it must read and write the same tensors; running it twice changes nothing."""
-        if not self._sound:
+        if not self.sound:
             return step()
         if shape not in self._graphs:
             return self._first(shape, step)
@@ -50,11 +51,11 @@ class Graphs:
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             log.warning("CUDA graphs are off for %s, one cannot be recorded: %s", self._what, reason)
-            self._sound = False
+            self.sound = False
             return plain
         if difference.item() > TOLERANCE:
             log.warning("CUDA graphs are off for %s: one is off by %.2g", self._what, difference.item())
-            self._sound = False
+            self.sound = False
         self._graphs[shape] = graph
         return plain
 

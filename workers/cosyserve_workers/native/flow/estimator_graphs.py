@@ -54,7 +54,8 @@ class EstimatorGraphs:
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """As `Stepper`."""
         frames, past = batch.layout.total, len(batch.memories[0].past)
-        if len(batch.memories) > 1 or frames % CHUNK_FRAMES or past > MOST_PAST:
+        suits = len(batch.memories) == 1 and frames % CHUNK_FRAMES == 0 and past <= MOST_PAST
+        if not (suits and self._graphs.sound):
             return self._estimator.velocity(shifts, mel, left, batch)
         shape = (frames, past)
         if shape not in self._inputs:
