@@ -24,6 +24,7 @@ from benchmarks.native_side import Native, play, rehearse
 from benchmarks.native_trace import Floor, Trace
 from benchmarks.takes import Heard, Take
 from cosyserve.protocol import EngineConfig
+from cosyserve_workers.native.lanes import on_a_passing_thread
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -43,7 +44,8 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with checkpoint(args.checkpoint, "small" if args.quick else "full") as folder:
-        floors, best = Floors.of(folder), Machine.measure(device, DTYPES[args.precision])
+        floors = Floors.of(folder)
+        best = on_a_passing_thread(lambda: Machine.measure(device, DTYPES[args.precision]))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
         print(f"{name}, {torch.get_num_threads()} threads, {args.precision}")
         print(f"at best {best.operations / 1e9:.0f} GFLOP/s, and {best.bytes_read / 1e9:.1f} GB/s read")

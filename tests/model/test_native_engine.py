@@ -4,7 +4,6 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ from torch import Tensor  # noqa: E402
 from cosyserve_workers.native import create  # noqa: E402
 from cosyserve_workers.native.engine import NativeEngine  # noqa: E402
 from cosyserve_workers.native.flow import Flow, FlowStep  # noqa: E402
+from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.loading import GIB, Machine, load  # noqa: E402
 from cosyserve_workers.native.networks import MAX_SPOKEN  # noqa: E402
 from cosyserve_workers.native.sampling import Sampler  # noqa: E402
@@ -73,18 +73,10 @@ def draws() -> Listening:
 @pytest.fixture(scope="module")
 def engine(small_checkpoint: Path, draws: Listening) -> Iterator[NativeEngine]:
     """On one core: there sound is the same to the bit, whoever shares the steps."""
-    with cores(1):
+    with using_threads(1):
         engine = load(config(small_checkpoint), draws=draws)
     yield engine
     engine.close()
-
-
-@contextmanager
-def cores(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -224,9 +216,9 @@ def test_ten_at_once_are_as_each_alone(engine: NativeEngine, draws: Listening) -
 
 def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: NativeEngine) -> None:
     jobs = requests()[:5]
-    with cores(2):
+    with using_threads(2):
         wide = load(config(small_checkpoint))
-    assert wide._driver._networks._lanes.count == 2
+    assert wide._driver._networks._lanes._count == 2
     with MelTap(engine) as wanted:
         for job in jobs:
             kit.whole(engine.stream(job, kit.never))

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from cosyserve_workers.engine import EngineBroken
+from cosyserve_workers.native.lanes import set_threads
 from cosyserve_workers.native.networks import Networks, Plan, Request, Segment, Voice
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
 
@@ -87,6 +88,7 @@ class Driver:
         self._taking_part: dict[int, Utterance] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: EngineBroken | None = None
+        self._threads = torch.get_num_threads()
         self._thread = threading.Thread(target=self._run, name="networks", daemon=True)
         self._thread.start()
 
@@ -150,6 +152,7 @@ class Driver:
             self.remove(utterance, None)
 
     def _run(self) -> None:
+        set_threads(self._threads)
         idle = True
         try:
             while self._take_events(wait=idle):

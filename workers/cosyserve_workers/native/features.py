@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cosyserve.protocol import FailureCode, Prompt
 from cosyserve_workers.engine import RequestError
+from cosyserve_workers.native.lanes import using_threads
 from cosyserve_workers.native.onnx_models import SpeakerEncoder, SpeechTokenizer
 from cosyserve_workers.native.spectra import HEARD_RATE, MEL_RATE, fbank, log_mel, mel
 from cosyserve_workers.resampling import resample
@@ -60,6 +61,11 @@ class FeatureExtractor:
         The mel, too, is made from the audio at 16 kHz, as in the library of 2025. Newer ones make it from the upload,
         which gives another mel, in the uppermost bins, where the upload has a higher rate.
         """
+        # The caller is a stream's thread: helpers of its own would take the cores from the networks' (see `lanes`).
+        with using_threads(1):
+            return self._extract(prompt)
+
+    def _extract(self, prompt: Prompt) -> VoiceFeatures:
         heard = _hear(prompt)
         tokens = self._tokenizer(log_mel(heard).numpy())
         embedding = self._speaker(fbank(heard).numpy())

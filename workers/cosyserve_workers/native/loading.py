@@ -9,6 +9,7 @@ from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.engine import NativeEngine
 from cosyserve_workers.native.features import FeatureExtractor
+from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.networks import Draws, Networks, Plan
 from cosyserve_workers.native.script import ScriptWriter
 
@@ -68,7 +69,7 @@ def load(config: EngineConfig, machine: Machine | None = None, draws: Draws | No
     writer = ScriptWriter(folder)
     extractor = FeatureExtractor.load(folder, machine.device)
     plan = _plan(config, machine, folder)
-    networks = Networks.load(folder, machine.device, PRECISIONS[precision], plan, draws)
+    networks = on_a_passing_thread(lambda: Networks.load(folder, machine.device, PRECISIONS[precision], plan, draws))
     if writer.vocabulary > networks.text_vocabulary:
         raise LoadError(
             f"{folder}: its tokenizer has {writer.vocabulary} ids, its language model {networks.text_vocabulary}: "
