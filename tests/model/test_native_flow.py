@@ -2,10 +2,10 @@
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream
+from cosyserve_workers.native.lanes import Lanes, using_threads
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -110,6 +111,16 @@ def assert_same(mel: Tensor, expected: Tensor) -> None:
     assert difference <= TOLERANCE, f"relative difference {difference:.1e}"
 
 
+class CountedLanes(Lanes):
+    """runs: how often work was dealt out."""
+
+    runs = 0
+
+    def run(self, work: Callable[[Sequence[Any]], list[Any]], items: Sequence[Any]) -> list[Any]:
+        self.runs += 1
+        return super().run(work, items)
+
+
 # Chunks
 
 
@@ -125,6 +136,26 @@ def test_growing_chunks_give_the_mel_of_one_pass(pair: Pair, prompt: int) -> Non
     case = make_case(prompt, 190)
     mel = speak(pair.flow, pair.open(case), case.tokens, [28, 78, 178])
     assert_same(mel, pair.one_pass(case))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_guidance_rows_side_by_side_give_the_mel_of_one_pass(small_checkpoint: Path, pair: Pair, threads: int) -> None:
+    lanes = CountedLanes(2)
+    flow = Flow.load(small_checkpoint, CPU, torch.float32, lanes)
+    cases = [make_case(prompt, 60) for prompt in (30, 61)]
+    with using_threads(threads):
+        alone = speak(flow, pair._replace(flow=flow).open(cases[0]), cases[0].tokens, [28])
+        streams = [pair._replace(flow=flow).open(case) for case in cases]
+        together = [
+            flow.advance(
+                [FlowStep(stream, case.tokens, final=True) for stream, case in zip(streams, cases, strict=True)]
+            )
+        ][0]
+    assert_same(alone, pair.one_pass(cases[0]))
+    for mel, case in zip(together, cases, strict=True):
+        assert_same(mel, pair.one_pass(case))
+    # Two voices twice or once, two advances alone, one of both: each in ten steps.
+    assert lanes.runs == (60 if threads == 2 else 0)
 
 
 @pytest.mark.parametrize("tail", range(25))

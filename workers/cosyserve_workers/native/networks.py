@@ -51,7 +51,7 @@ class Plan:
 
     slots: how many requests at once. state_budget: bytes for what voices and streams carry in the flow; state_reserved:
     whether they are taken at start. chunk_tokens: at most so many tokens of a stream are solved at a time, a multiple
-    of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to.
+    of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to at most.
     """
 
     slots: int
@@ -151,7 +151,7 @@ class Networks:
         self._draws = draws
         self._voices = VoiceStates(flow, plan.state_budget)
         self._budget = plan.state_budget
-        self._lanes = Lanes(plan.lanes)
+        self._lanes = flow.lanes
         self._chunk_tokens = plan.chunk_tokens
         self._requests: dict[int, Request] = {}
         self._free = list(range(lm.slots))
@@ -162,7 +162,7 @@ class Networks:
     ) -> "Networks":
         """Load an official CosyVoice2 folder. draws: instead of the sampler. Raises LoadError."""
         lm = LanguageModel.load(model_dir, device, dtype, plan.slots, MAX_POSITIONS)
-        flow = Flow.load(model_dir, device, dtype)
+        flow = Flow.load(model_dir, device, dtype, Lanes(plan.lanes))
         if plan.state_reserved:
             flow.pool.reserve(plan.state_budget)
         # The vocoder adds up phases and squares amplitudes: half precision is heard.

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from cosyserve_workers.native.flow.layout import LEFT, Layout
 from cosyserve_workers.native.flow.memory import KeysValues
-from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, GUIDANCE_ROWS, MEL_BINS, FlowSizes
+from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, MEL_BINS, FlowSizes
 from cosyserve_workers.native.flow.weights import Norm, Weights
 from cosyserve_workers.native.linear import Linear
 
@@ -179,7 +179,7 @@ class Estimator:
 
     def _attend(self, qkv: Tensor, layer: int, batch: Batch) -> Tensor:
         """Self-attention of each sequence over what it remembers and itself: [2, frames, inner channels]."""
-        shape = (GUIDANCE_ROWS, batch.layout.total, 3, self._sizes.heads, self._sizes.head_width)
+        shape = (qkv.shape[0], batch.layout.total, 3, self._sizes.heads, self._sizes.head_width)
         heads = qkv.view(shape).permute(2, 0, 3, 1, 4)
         results = []
         for place, memory in zip(batch.layout.places, batch.memories, strict=True):

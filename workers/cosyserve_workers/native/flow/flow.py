@@ -20,6 +20,7 @@ from cosyserve_workers.native.flow.sizes import (
 from cosyserve_workers.native.flow.solver import Piece, Solver
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.flow.weights import Weights
+from cosyserve_workers.native.lanes import Lanes
 
 FILE_NAME = "flow.pt"
 
@@ -44,23 +45,28 @@ class Flow:
     their own.
     """
 
-    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weights: Weights, sizes: FlowSizes, device: torch.device, dtype: torch.dtype, lanes: Lanes
+    ) -> None:
         self.sizes = sizes
         self.device = device
         self.dtype = dtype
         self.pool = BlockPool(sizes, device, dtype)
         self._speaker = weights.linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
-        self._solver = Solver(weights, sizes, device)
+        self.lanes = lanes
+        """Where streams, too, may each be advanced on a lane."""
+        self._solver = Solver(weights, sizes, device, lanes)
 
     @classmethod
     @torch.inference_mode()
-    def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Flow":
+    def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype, lanes: Lanes | None = None) -> "Flow":
         """Load `flow.pt` of a CosyVoice2 model folder.
 
-        Raises LoadError, one line, where the file is missing, truncated or of another network.
+        lanes: where parts of it may be solved side by side; nowhere if None. Raises LoadError, one line, where the file
+        is missing, truncated or of another network.
         """
         weights = Weights.read(model_dir / FILE_NAME, device, dtype)
-        flow = cls(weights, FlowSizes.infer(weights, model_dir), device, dtype)
+        flow = cls(weights, FlowSizes.infer(weights, model_dir), device, dtype, lanes or Lanes(1))
         weights.finish()
         return flow
 

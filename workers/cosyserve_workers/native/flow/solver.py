@@ -14,6 +14,7 @@ from cosyserve_workers.native.cuda_graphs import CudaRecorder
 from cosyserve_workers.native.flow.encoder import Encoder
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
+from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
 from cosyserve_workers.native.flow.layout import Layout
 from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues
 from cosyserve_workers.native.flow.sizes import (
@@ -26,6 +27,7 @@ from cosyserve_workers.native.flow.sizes import (
     FlowSizes,
 )
 from cosyserve_workers.native.flow.weights import Weights
+from cosyserve_workers.native.lanes import Lanes
 
 _GUIDANCE = 0.7
 _NOISE_FRAMES = 50 * 300
@@ -52,13 +54,13 @@ class Piece:
 
 
 class Solver:
-    """The networks and the tables they need."""
+    """The networks and the tables they need. lanes: where the guidance rows may be solved, on a CPU."""
 
-    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device) -> None:
+    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, lanes: Lanes) -> None:
         times, self._spans = _schedule()
         self._encoder = Encoder(weights, sizes)
         self._estimator = Estimator(weights, sizes, times)
-        self._stepper: Stepper = self._estimator
+        self._stepper: Stepper = EstimatorLanes(self._estimator, lanes)
         if device.type == "cuda":
             self._stepper = EstimatorGraphs(self._estimator, sizes, CudaRecorder())
         generator = torch.Generator().manual_seed(0)
