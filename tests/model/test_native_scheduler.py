@@ -82,6 +82,7 @@ def test_newcomers_are_prefilled_together_up_to_the_limit_and_a_long_one_in_piec
         assert whole == (stream < 3)
         if whole:
             subject.drawn(stream, token=True, ended=False)
+    decode(subject, 1, 25)
     assert subject.next() == Decode((1, 2)), "the leader's turn comes between two pieces"
     assert subject.next() == Prefill(((3, 100),))
 
@@ -148,6 +149,73 @@ def test_a_solve_is_shared_up_to_its_width() -> None:
         subject.prefilled(stream, ROWS)
         decode(subject, stream, 28)
     assert subject.next() == Solve((1, 2))
+
+
+def say_so_far(subject: Scheduler, known: tuple[int, ...]) -> None:
+    """Streams 1, 2, ... that came in this order and have so many tokens; 28 make a chunk."""
+    for stream, tokens in enumerate(known, start=1):
+        join(subject, stream, float(stream))
+        subject.prefilled(stream, ROWS)
+        decode(subject, stream, tokens)
+
+
+def test_a_solve_waits_for_others_that_are_some_steps_away() -> None:
+    subject = scheduler(width=2)
+    say_so_far(subject, (28, 26, 10))
+    for _ in range(2):
+        assert subject.next() == Decode((1, 2, 3))
+        for stream in (1, 2, 3):
+            decode(subject, stream, 1)
+    assert subject.next() == Solve((1, 2))
+
+
+@pytest.mark.parametrize(
+    ("width", "known"),
+    [
+        (1, (28, 27)),  # nobody can share it
+        (2, (28, 22)),  # too far away
+        (2, (28, 28, 27)),  # all places are taken
+    ],
+)
+def test_a_solve_does_not_wait_for_ever(width: int, known: tuple[int, ...]) -> None:
+    subject = scheduler(width)
+    say_so_far(subject, known)
+    assert isinstance(subject.next(), Solve)
+
+
+def test_a_solve_waits_for_some_steps_only_whoever_comes_next() -> None:
+    subject = scheduler(width=4)
+    say_so_far(subject, (28, 24, 23, 22))
+    for _ in range(5):
+        assert subject.next() == Decode((1, 2, 3, 4))
+        for stream in (1, 2, 3, 4):
+            decode(subject, stream, 1)
+    assert subject.next() == Solve((1, 2, 3)), "the fourth would have a chunk after the next step"
+    for stream in (1, 2, 3):
+        solve(subject, stream, 25, 0.72, 5.0)
+    assert subject.next() == Decode((4, 1, 2, 3))
+    decode(subject, 4, 1)
+    assert subject.next() == Solve((4,)), "the others are far away"
+
+
+def test_what_has_ended_waits_for_others_too() -> None:
+    subject = scheduler(width=2)
+    say_so_far(subject, (28, 27))
+    subject.drawn(1, token=False, ended=True)
+    assert subject.next() == Decode((2,))
+    decode(subject, 2, 1)
+    assert subject.next() == Solve((1, 2))
+
+
+def test_newcomers_are_all_prefilled_before_a_leader_who_needs_more_steps_than_that_takes() -> None:
+    subject = scheduler(rows=40)
+    for stream in (1, 2, 3):
+        join(subject, stream, float(stream))
+    for stream in (1, 2, 3):
+        assert subject.next() == Prefill(((stream, 40),))
+        subject.prefilled(stream, ROWS)
+        subject.drawn(stream, token=True, ended=False)
+    assert subject.next() == Decode((1, 2, 3))
 
 
 def test_without_carried_state_chunks_grow() -> None:

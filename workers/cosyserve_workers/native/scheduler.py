@@ -7,13 +7,17 @@ A stream is a request. Its text comes as segments; each is prefilled, decoded to
   its listener runs out of sound. So first chunks go in the order of arrival and before follow-ups, unless a listener
   ran dry before the newcomer came. What is due stays due until it is done, so no stream starves.
 - **What the leader needs is done for others in the same turn, where that costs little**: a decode step takes everyone
-  who is being decoded, a solve up to `solve_width` of those with a chunk to make, most urgent first.
+  who is being decoded, a solve up to `solve_width` of those with a chunk to make, most urgent first. Two chunks in a
+  solve cost less than two solves, so a chunk waits for `COMPANY_TOKENS` decode steps at most where others will have
+  one by then: steps that they need anyway.
 - **Newcomers are prefilled at once**, because from then on they share the decode steps; but every other turn goes to
-  the leader, and a turn prefills `prefill_rows` rows at most, so that a long prompt holds nobody up.
+  the leader, and a turn prefills `prefill_rows` rows at most, so that a long prompt holds nobody up. A leader who needs
+  more decode steps than there are such turns lets them all go first: it comes to its chunk no later, and the newcomers
+  miss none of its steps.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS, LOOKAHEAD_TOKENS
@@ -22,6 +26,8 @@ FIRST_CHUNK_TOKENS = 10
 """A first chunk of less is joined to the next: 40 ms of sound and then a wait is a stutter."""
 HOPS = (25, 50, 100)
 """Tokens in a chunk of a stream that carries no state: it solves everything again each time, so chunks grow."""
+COMPANY_TOKENS = 5
+"""So many steps a stream that could be solved waits for others at most."""
 RUN_AHEAD_TOKENS = 250
 """So far ahead of its sound a stream still joins the decode steps of others."""
 
@@ -83,12 +89,17 @@ class _Segment:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """One request. due: seconds on the caller's clock. hops: how many chunks it has solved without carried state."""
+    """One request.
+
+    due: seconds on the caller's clock. hops: how many chunks it has solved without carried state. waited: how many
+    decode steps its next chunk has waited for others.
+    """
 
     key: int
     due: float
     sounding: bool = False
     hops: int = 0
+    waited: int = 0
     segments: deque[_Segment] = field(default_factory=deque)
 
     @property
@@ -109,10 +120,13 @@ class _Stream:
     @property
     def solvable(self) -> bool:
         """Whether there is a chunk to make, of the segment that is heard next."""
-        if not self.segments:
-            return False
+        return bool(self.segments) and (self.segments[0].ended or self.steps_away <= 0)
+
+    @property
+    def steps_away(self) -> int:
+        """After how many decode steps there is a chunk to make, unless the segment ends before."""
         segment = self.segments[0]
-        return segment.ended or segment.known >= segment.tokens_wanted(self._hop(segment))
+        return segment.tokens_wanted(self._hop(segment)) - segment.known
 
     def _hop(self, segment: _Segment) -> int:
         if self.hops:
@@ -169,6 +183,7 @@ class Scheduler:
         """A chunk was made for it."""
         entry = self._streams[stream]
         entry.segments[0].solved = chunk.tokens
+        entry.waited = 0
         entry.hops = 0 if chunk.carried or chunk.last else entry.hops + 1
         if chunk.last:
             entry.segments.popleft()
@@ -181,20 +196,37 @@ class Scheduler:
         """Return what to do now; None where there is nothing to do until more text comes."""
         by_due = sorted(self._streams.values(), key=lambda entry: entry.due)
         fresh = [entry for entry in by_due if entry.fresh]
-        if fresh and not self._leaders_turn:
+        if fresh and not (self._leaders_turn and self._sooner_than_prefilled(by_due[0], fresh)):
             self._leaders_turn = True
             return self._prefill(fresh)
         self._leaders_turn = False
+        riders = [entry for entry in by_due if entry.decodes and entry.ahead < RUN_AHEAD_TOKENS]
         for leader in by_due:
             if leader.solvable:
-                ready = [entry.key for entry in by_due if entry.solvable]
-                return Solve(tuple(ready[: self._solve_width]))
+                ready = [entry for entry in by_due if entry.solvable][: self._solve_width]
+                if not self._company_comes(leader, len(ready), riders):
+                    return Solve(tuple(entry.key for entry in ready))
+                leader.waited += 1
+                return Decode(tuple(entry.key for entry in riders))
             if leader.decodes:
-                riders = [entry for entry in by_due if entry.decodes and entry.ahead < RUN_AHEAD_TOKENS]
                 return Decode(tuple(entry.key for entry in riders))
             if leader.spoken is not None:
                 return self._prefill([entry for entry in by_due if entry.spoken and not entry.decodes])
         return None
+
+    def _sooner_than_prefilled(self, leader: _Stream, fresh: Sequence[_Stream]) -> bool:
+        """Whether the leader comes to its chunk in no more decode steps than the newcomers take turns of prefill."""
+        if leader.solvable or not leader.decodes or leader.segments[0].ended:
+            return True
+        rows = sum(entry.segments[0].rows_left for entry in fresh)
+        return leader.steps_away <= -(-rows // self._prefill_rows)
+
+    def _company_comes(self, leader: _Stream, ready: int, riders: Iterable[_Stream]) -> bool:
+        """Whether the leader's chunk should wait a step for one of the riders. Each step brings it nearer."""
+        patience = COMPANY_TOKENS - leader.waited
+        return ready < self._solve_width and any(
+            not entry.segments[0].ended and 0 < entry.steps_away <= patience for entry in riders
+        )
 
     def _in_the_model(self, stream: int) -> _Segment:
         segment = self._streams[stream].spoken
