@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource, SourceState
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from cosyserve_workers.native.vocoder.weights import FILE_NAME, SAMPLES_PER_FRAME
@@ -68,6 +69,16 @@ def test_decoding_is_the_librarys(vocoder: Vocoder, theirs: Any, mel: Tensor) ->
     with torch.inference_mode():
         wanted = theirs.decode(x=mel[None], s=source[:, None])
         assert worst(vocoder._hift.decode(mel[None], source), wanted) < 1e-4
+
+
+@pytest.mark.parametrize("kept", [Span(0, 1), Span(0, 30), Span(16, 66), Span(40, 41), Span(100, 151), Span(150, 151)])
+def test_what_is_kept_is_decoded_as_if_all_were(vocoder: Vocoder, mel: Tensor, kept: Span) -> None:
+    source = torch.randn(2, FRAMES * SAMPLES_PER_FRAME, generator=torch.Generator().manual_seed(2)) * 0.1
+    mels = torch.stack([mel, mel.flip(1)])
+    with torch.inference_mode():
+        whole = vocoder._hift.decode(mels, source)
+        part = vocoder._hift.decode(mels, source, kept)
+    assert worst(part, whole[:, kept.start * SAMPLES_PER_FRAME : kept.end * SAMPLES_PER_FRAME]) <= 1e-5
 
 
 @pytest.mark.parametrize(

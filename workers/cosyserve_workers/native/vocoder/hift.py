@@ -1,12 +1,14 @@
 """HiFT's network: mel to pitch, and mel with a source signal to audio. Stateless; `stream.py` cuts it into pieces."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from cosyserve_workers.native.vocoder.weights import Convolution, HiftWeights
+from cosyserve_workers.native.vocoder.reach import Span, StageReach, frames_around
+from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, Convolution, HiftWeights
 
 SLOPE, LAST_SLOPE = 0.1, 0.01
 """Leaky ReLU's: between stages, and before the last convolution (there upstream uses torch's default)."""
@@ -24,6 +26,11 @@ class _Unit:
     dilation: int
     alpha2: Tensor
     plain: Convolution
+
+    @property
+    def reach(self) -> int:
+        """What a sample depends on to either side."""
+        return _reach_of(self.dilated) * self.dilation + _reach_of(self.plain)
 
     def __call__(self, x: Tensor) -> Tensor:
         inner = _conv(_snake(x, self.alpha1), self.dilated, self.dilation)
@@ -47,7 +54,21 @@ class Hift:
             [_block(weights, f"resblocks.{stage * sizes.branches + branch}") for branch in range(sizes.branches)]
             for stage in stages
         ]
+        self._reach = [self._stage_reach(stage) for stage in stages]
+        # The last convolution; half a Fourier frame; and one for what is put before the first.
+        last = _reach_of(self._post) + sizes.fft // 2 // sizes.hop + 1
+        rates = [SAMPLES_PER_FRAME // sizes.hop // stride for stride in sizes.source_strides]
+        self._around = frames_around(self._reach, rates, last)
         self._window = torch.hann_window(sizes.fft, periodic=True, device=self._pre.bias.device)
+
+    def _stage_reach(self, stage: int) -> StageReach:
+        kernel, factor = self._ups[stage].weight.shape[-1], self.sizes.upsampling[stage]
+        return StageReach(
+            up=(kernel - 1 - (kernel - factor) // 2) / factor,
+            # Beside the block, the convolution that brings the source down to the stage's rate.
+            source=1 + sum(unit.reach for unit in self._source_blocks[stage]),
+            blocks=max(sum(unit.reach for unit in block) for block in self._blocks[stage]),
+        )
 
     def pitch(self, mel: Tensor) -> Tensor:
         """[b, mels, t] to float64 [b, t]: f0 in Hz (upstream: ConvRNNF0Predictor). Each frame sees five to either side.
@@ -60,25 +81,40 @@ class Hift:
             x = F.elu(_conv(x, conv))
         return F.linear(x.transpose(1, 2), self._pitch_out.weight, self._pitch_out.bias).squeeze(-1).abs()
 
-    def decode(self, mel: Tensor, source: Tensor) -> Tensor:
-        """mel: [b, mels, t]. source: [b, 480 t]. Returns audio [b, 480 t], within AUDIO_LIMIT."""
+    def decode(self, mel: Tensor, source: Tensor, kept: Span | None = None) -> Tensor:
+        """mel: [b, mels, t]. source: [b, 480 t]. Returns audio [b, 480 n], within AUDIO_LIMIT, of the n frames `kept`.
+
+        All t are kept if that is None. The frames beside are what those look to. Each stage looks less far than the one
+        before it, so what enters it is cut: most of the work is in the last ones.
+        """
+        span = whole = Span(0, mel.shape[-1])
+        kept = kept or whole
         spectrum = self._spectrum(source)
         x = _conv(mel, self._pre)
+        rate = 1
         last = len(self._ups) - 1
-        for stage, (up, rate) in enumerate(zip(self._ups, self.sizes.upsampling, strict=True)):
-            padding = (up.weight.shape[-1] - rate) // 2
-            x = F.conv_transpose1d(F.leaky_relu(x, SLOPE), up.weight, up.bias, rate, padding)
+        for stage, (up, factor) in enumerate(zip(self._ups, self.sizes.upsampling, strict=True)):
+            cut = kept.widened(self._around[stage], whole)
+            x, span = cut.cut(x, span, rate), cut
+            padding = (up.weight.shape[-1] - factor) // 2
+            x = F.conv_transpose1d(F.leaky_relu(x, SLOPE), up.weight, up.bias, factor, padding)
+            rate *= factor
             if stage == last:
                 # The Fourier frames of n hops are n + 1.
                 x = F.pad(x, (1, 0), "reflect")
-            x = x + self._source_features(stage, spectrum)
+            x = x + self._source_features(stage, spectrum, span, whole)
             x = sum(_run(block, x) for block in self._blocks[stage]) / self.sizes.branches  # type: ignore[assignment]
-        return self._audio(_conv(F.leaky_relu(x, LAST_SLOPE), self._post))
+        audio = self._audio(_conv(F.leaky_relu(x, LAST_SLOPE), self._post))
+        return kept.cut(audio, span, SAMPLES_PER_FRAME)
 
-    def _source_features(self, stage: int, spectrum: Tensor) -> Tensor:
+    def _source_features(self, stage: int, spectrum: Tensor, span: Span, whole: Span) -> Tensor:
+        """What a stage takes from the source in the frames `span`, of the spectrum of all of them."""
         down, stride = self._source_downs[stage], self.sizes.source_strides[stage]
-        x = F.conv1d(spectrum, down.weight, down.bias, stride, stride // 2 if stride > 1 else 0)
-        return _run(self._source_blocks[stage], x)
+        hops = SAMPLES_PER_FRAME // self.sizes.hop
+        around = span.widened(math.ceil(self._reach[stage].source * stride / hops), whole)
+        x = around.cut(spectrum, whole, hops)
+        x = F.conv1d(x, down.weight, down.bias, stride, stride // 2 if stride > 1 else 0)
+        return span.cut(_run(self._source_blocks[stage], x), around, hops // stride)
 
     def _spectrum(self, source: Tensor) -> Tensor:
         """[b, n] to [b, fft + 2, n / hop + 1]: real parts, then imaginary ones."""
@@ -119,9 +155,13 @@ def _run(block: list[_Unit], x: Tensor) -> Tensor:
     return x
 
 
+def _reach_of(conv: Convolution) -> int:
+    return (conv.weight.shape[-1] - 1) // 2
+
+
 def _conv(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
     """Same length out as in."""
-    padding = (conv.weight.shape[-1] - 1) * dilation // 2
+    padding = _reach_of(conv) * dilation
     return F.conv1d(x, conv.weight, conv.bias, padding=padding, dilation=dilation)
 
 

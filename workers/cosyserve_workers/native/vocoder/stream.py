@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.vocoder.hift import Hift
+from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.source import HarmonicSource, SourceState
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
 
@@ -67,13 +68,14 @@ class Vocoder:
         """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
         windows = [self._window(step) for step in steps]
         audio: list[Tensor] = [torch.zeros(0)] * len(steps)
-        for length in {window.frames for window in windows if window.kept}:
-            # One batch for windows of one length: most streams move in the same stride.
-            group = [index for index, window in enumerate(windows) if window.kept and window.frames == length]
+        shapes = {(window.frames, window.kept) for window in windows if window.source is not None}
+        for frames, kept in shapes:
+            # One batch for windows of one shape: most streams move in the same stride.
+            group = [index for index, window in enumerate(windows) if (window.frames, window.kept) == (frames, kept)]
             mel = torch.stack([windows[index].mel for index in group])
             source = torch.stack([windows[index].source for index in group])  # type: ignore[misc]
-            for index, decoded in zip(group, self._hift.decode(mel, source), strict=True):
-                audio[index] = windows[index].cut(decoded)
+            for index, decoded in zip(group, self._hift.decode(mel, source, kept), strict=True):
+                audio[index] = decoded
         for step, window in zip(steps, windows, strict=True):
             self._remember(step.stream, window)
         return audio
@@ -84,9 +86,9 @@ class Vocoder:
         frames = mel.shape[1]
         kept_until = frames if step.final else max(stream.left_frames, frames - RIGHT_FRAMES)
         if kept_until == stream.left_frames:
-            return _Window(mel, None, stream.left_frames, kept_until, 0)
+            return _Window(mel, None, Span(kept_until, kept_until), 0)
         source, settled = self._extend_source(stream, mel, final=step.final)
-        return _Window(mel, source, stream.left_frames, kept_until, settled)
+        return _Window(mel, source, Span(stream.left_frames, kept_until), settled)
 
     def _extend_source(self, stream: VocoderStream, mel: Tensor, *, final: bool) -> tuple[Tensor, int]:
         """The source of all of `mel`'s frames. Returns it and how many frames of it are settled."""
@@ -100,32 +102,23 @@ class Vocoder:
         return source, settled
 
     def _remember(self, stream: VocoderStream, window: "_Window") -> None:
-        drop = max(0, window.kept_until - LEFT_FRAMES)
+        drop = max(0, window.kept.end - LEFT_FRAMES)
         if window.source is not None:
             stream.source = window.source[drop * SAMPLES_PER_FRAME : window.settled * SAMPLES_PER_FRAME]
             stream.mel = window.mel[:, drop:]
-            stream.left_frames = window.kept_until - drop
+            stream.left_frames = window.kept.end - drop
         else:
             stream.mel = window.mel
 
 
 class _Window(NamedTuple):
-    """mel: [mels, t]. source: [480 t]. Frames kept_from to kept_until are new audio."""
+    """mel: [mels, t]. source: [480 t]; None where nothing is new. kept: the frames that are new audio."""
 
     mel: Tensor
     source: Tensor | None
-    kept_from: int
-    kept_until: int
+    kept: Span
     settled: int
 
     @property
     def frames(self) -> int:
         return self.mel.shape[1]
-
-    @property
-    def kept(self) -> bool:
-        return self.source is not None
-
-    def cut(self, decoded: Tensor) -> Tensor:
-        """The new samples of the decoded window."""
-        return decoded[self.kept_from * SAMPLES_PER_FRAME : self.kept_until * SAMPLES_PER_FRAME]
