@@ -50,7 +50,8 @@ class Floors:
     def of(cls, model_dir: Path) -> "Floors":
         """Read the shapes in a model folder."""
         lm, flow = (_matrices(model_dir / name) for name in ("llm.pt", "flow.pt"))
-        solves = EULER_STEPS * GUIDANCE_ROWS
+        # The unguided row of the first step is the same for all streams.
+        solves = EULER_STEPS * GUIDANCE_ROWS - 1
         estimator = {name: tensor for name, tensor in flow.items() if name.startswith("decoder.estimator.")}
         # What the step's time goes through is the same for all frames.
         for_each_solve = _count(estimator, lambda name: "mlp" not in name)

@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
 from cosyserve_workers.native.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs  # noqa: E402
+from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
 from cosyserve_workers.native.lm import LanguageModel  # noqa: E402
 from cosyserve_workers.native.lm_graphs import DecodeGraphs  # noqa: E402
 from cosyserve_workers.native.sampling import Sampler  # noqa: E402
@@ -113,8 +114,9 @@ def test_flow(flow: Flow, gpu: Any, graphs: bool) -> None:
     moved = on_gpu(flow, gpu, torch.bfloat16)
     if graphs:
         solver = moved._solver
-        solver._stepper = EstimatorGraphs(solver._estimator, moved.sizes, lambda step: step)
-        solver._stepper._graphs._first = lambda _, step: step()  # it waits for the GPU, to compare
+        graphs_of_all = EstimatorGraphs(solver._estimator, moved.sizes, lambda step: step)
+        graphs_of_all._graphs._first = lambda shape, step: step()  # type: ignore[method-assign]  # it waits, to compare
+        solver._steppers = [graphs_of_all] * EULER_STEPS
     voice = moved.voice_state(ids(60), torch.zeros(120, 80), torch.zeros(192))
     first, second = moved.open(voice), moved.open(voice)
     mels = moved.advance([FlowStep(first, ids(30)), FlowStep(second, ids(60), keep=False)])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream
+from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream, first_step
 from cosyserve_workers.native.lanes import Lanes, using_threads
 
 TOLERANCE = 1e-4
@@ -154,8 +154,21 @@ def test_guidance_rows_side_by_side_give_the_mel_of_one_pass(small_checkpoint: P
     assert_same(alone, pair.one_pass(cases[0]))
     for mel, case in zip(together, cases, strict=True):
         assert_same(mel, pair.one_pass(case))
-    # Two voices twice or once, two advances alone, one of both: each in ten steps.
-    assert lanes.runs == (60 if threads == 2 else 0)
+    # Three solves of a voice and one of a chunk, in nine steps each; what ends within a chunk has ten.
+    assert lanes.runs == (4 * 9 + 2 * 10 if threads == 2 else 0)
+
+
+@pytest.mark.parametrize("most", [0, 3, 99])
+def test_what_is_solved_once_for_all_has_an_end(
+    small_checkpoint: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(first_step, "MOST_CHUNKS", most)
+    flow = Flow.load(small_checkpoint, CPU, torch.float32)
+    case = make_case(61, 110)
+    mel = speak(flow, pair._replace(flow=flow).open(case), case.tokens, [30, 100])
+    assert_same(mel, pair.one_pass(case))
+    assert flow._solver._first is not None
+    assert len(flow._solver._first._solved) == min(most, (61 + 110) // 25)
 
 
 @pytest.mark.parametrize("tail", range(25))

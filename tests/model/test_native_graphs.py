@@ -13,7 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
 from cosyserve_workers.native.cuda_graphs import Graphs, Step  # noqa: E402
 from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream, VoiceState  # noqa: E402
-from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs  # noqa: E402
+from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper  # noqa: E402
+from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -47,13 +48,17 @@ def flow(small_checkpoint: Path) -> Flow:
         return Flow.load(small_checkpoint, CPU, torch.float32)
 
 
+def take_steps(flow: Flow, stepper: Stepper) -> None:
+    flow._solver._steppers = [stepper] * EULER_STEPS
+
+
 @pytest.fixture
 def recorder(flow: Flow) -> Iterator[Recorder]:
     """The flow with graphs, for one test."""
-    solver, recorder = flow._solver, Recorder()
-    solver._stepper = EstimatorGraphs(solver._estimator, flow.sizes, recorder)
+    recorder = Recorder()
+    take_steps(flow, EstimatorGraphs(flow._solver._estimator, flow.sizes, recorder))
     yield recorder
-    solver._stepper = solver._estimator
+    take_steps(flow, flow._solver._estimator)
 
 
 def voice_of(flow: Flow, prompt: int) -> VoiceState:
@@ -81,7 +86,7 @@ def test_a_stream_alone_sounds_the_same(flow: Flow, recorder: Recorder, keep: bo
     voices = [voice_of(flow, prompt) for prompt in (0, 60, 84)]
     ours = [speak(flow, flow.open(voice), draw(110, seed), keep=keep) for seed, voice in enumerate(voices)]
     assert 0 < recorder.recorded < recorder.replayed
-    flow._solver._stepper = flow._solver._estimator
+    take_steps(flow, flow._solver._estimator)
     for seed, voice in enumerate(voices):
         assert same(ours[seed], speak(flow, flow.open(voice), draw(110, seed), keep=keep))
 
@@ -92,7 +97,7 @@ def test_a_shape_is_recorded_once_whoever_comes(flow: Flow, recorder: Recorder) 
     recorded = recorder.recorded
     ours = speak(flow, flow.open(voice), draw(110, 2))
     assert recorder.recorded == recorded
-    flow._solver._stepper = flow._solver._estimator
+    take_steps(flow, flow._solver._estimator)
     assert same(ours, speak(flow, flow.open(voice), draw(110, 2)))
 
 
@@ -106,7 +111,7 @@ def test_turn_by_turn_two_streams_keep_what_is_theirs(flow: Flow, recorder: Reco
             step = FlowStep(stream, tokens[index][turn], final=turn == 3)
             ours[index].append(flow.advance([step])[0].clone())
     assert recorder.replayed > 0
-    flow._solver._stepper = flow._solver._estimator
+    take_steps(flow, flow._solver._estimator)
     for index in (0, 1):
         assert same(ours[index], speak(flow, flow.open(voice), torch.cat(tokens[index])))
 
@@ -129,12 +134,11 @@ def test_graphs_that_do_not_work_are_left_out(flow: Flow, broken: str, caplog: A
 
     voice = voice_of(flow, 60)
     wanted = speak(flow, flow.open(voice), draw(60, 8))
-    solver = flow._solver
-    solver._stepper = EstimatorGraphs(solver._estimator, flow.sizes, record)
+    take_steps(flow, EstimatorGraphs(flow._solver._estimator, flow.sizes, record))
     try:
         assert same(speak(flow, flow.open(voice), draw(60, 8)), wanted)
     finally:
-        solver._stepper = solver._estimator
+        take_steps(flow, flow._solver._estimator)
     assert len([line for line in caplog.messages if "CUDA graphs are off for the flow" in line]) == 1
 
 

@@ -198,6 +198,15 @@ def test_a_solve_waits_for_some_steps_only_whoever_comes_next() -> None:
     assert subject.next() == Solve((4,)), "the others are far away"
 
 
+def test_a_solve_does_not_wait_while_newcomers_are_prefilled() -> None:
+    subject = scheduler(width=2)
+    say_so_far(subject, (28, 27))
+    join(subject, 3, 3.0, rows=900)
+    assert subject.next() == Prefill(((3, 512),))
+    subject.prefilled(3, 512)
+    assert subject.next() == Solve((1,))
+
+
 def test_what_has_ended_waits_for_others_too() -> None:
     subject = scheduler(width=2)
     say_so_far(subject, (28, 27))

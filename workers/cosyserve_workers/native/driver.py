@@ -152,6 +152,7 @@ class Driver:
             self.remove(utterance, None)
 
     def _run(self) -> None:
+        # A new thread would get as many as another thread chose last.
         set_threads(self._threads)
         idle = True
         try:

@@ -9,7 +9,7 @@ A stream is a request. Its text comes as segments; each is prefilled, decoded to
 - **What the leader needs is done for others in the same turn, where that costs little**: a decode step takes everyone
   who is being decoded, a solve up to `solve_width` of those with a chunk to make, most urgent first. Two chunks in a
   solve cost less than two solves, so a chunk waits for `COMPANY_TOKENS` decode steps at most where others will have
-  one by then: steps that they need anyway.
+  one by then: steps that they need anyway. It does not where newcomers would be prefilled in between.
 - **Newcomers are prefilled at once**, because from then on they share the decode steps; but every other turn goes to
   the leader, and a turn prefills `prefill_rows` rows at most, so that a long prompt holds nobody up. A leader who needs
   more decode steps than there are such turns lets them all go first: it comes to its chunk no later, and the newcomers
@@ -204,7 +204,7 @@ class Scheduler:
         for leader in by_due:
             if leader.solvable:
                 ready = [entry for entry in by_due if entry.solvable][: self._solve_width]
-                if not self._company_comes(leader, len(ready), riders):
+                if fresh or not self._company_comes(leader, len(ready), riders):
                     return Solve(tuple(entry.key for entry in ready))
                 leader.waited += 1
                 return Decode(tuple(entry.key for entry in riders))

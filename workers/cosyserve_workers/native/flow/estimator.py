@@ -63,7 +63,7 @@ class _Input(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What the input layers make of the conditions, both rows: [2, frames, channels] each."""
+    """What the input layers make of the conditions: [rows, frames, channels] each."""
 
     convolved: Tensor
     skipped: Tensor
@@ -77,6 +77,11 @@ class Batch(NamedTuple):
     heard: Heard
     memories: Sequence[KeysValues]
     """Of each sequence, at this step."""
+
+    def of_row(self, row: slice) -> "Batch":
+        """The same for one guidance row."""
+        heard = Heard(self.heard.convolved[row], self.heard.skipped[row])
+        return Batch(self.layout, heard, [memory.of_row(row) for memory in self.memories])
 
 
 class Left(NamedTuple):
@@ -133,11 +138,16 @@ class Estimator:
         windows, left = layout.windows(condition[None], left[None])
         guided = self._input.condition(windows[0])
         skipped = self._input.skip_condition(condition)
+        nothing = self.hear_nothing(layout.total)
         heard = Heard(
-            torch.stack([guided, self._input.bias.expand_as(guided)]),
-            torch.stack([skipped, self._input.skip_bias.expand_as(skipped)]),
+            torch.cat([guided[None], nothing.convolved]),
+            torch.cat([skipped[None], nothing.skipped]),
         )
         return heard, left[0]
+
+    def hear_nothing(self, frames: int) -> Heard:
+        """The same of the row that hears nothing: [1, frames, channels] each."""
+        return Heard(*(bias.expand(1, frames, -1) for bias in (self._input.bias, self._input.skip_bias)))
 
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """The velocity at one Euler step.

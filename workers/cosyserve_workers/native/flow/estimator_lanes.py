@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.flow.estimator import Batch, Estimator, Heard, Left
-from cosyserve_workers.native.flow.memory import KeysValues
+from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.sizes import GUIDANCE_ROWS
 from cosyserve_workers.native.lanes import Lanes
 
@@ -31,21 +30,10 @@ class EstimatorLanes:
         @torch.inference_mode()  # which each thread has for itself
         def solve(rows: Sequence[slice]) -> list[tuple[Tensor, Left]]:
             return [
-                self._estimator.velocity(shifts, mel, Left(left.mel, left.others[row]), _only(batch, row))
+                self._estimator.velocity(shifts, mel, Left(left.mel, left.others[row]), batch.of_row(row))
                 for row in rows
             ]
 
         done = self._lanes.run(solve, [slice(row, row + 1) for row in range(GUIDANCE_ROWS)])
         velocity = torch.cat([velocity for velocity, _ in done])
         return velocity, Left(done[0][1].mel, torch.cat([new.others for _, new in done]))
-
-
-def _only(batch: Batch, row: slice) -> Batch:
-    """One of the guidance rows."""
-    heard = Heard(batch.heard.convolved[row], batch.heard.skipped[row])
-    return Batch(batch.layout, heard, [_of_row(memory, row) for memory in batch.memories])
-
-
-def _of_row(memory: KeysValues, row: slice) -> KeysValues:
-    past, fresh = ([block[:, :, row] for block in blocks] for blocks in (memory.past, memory.fresh))
-    return KeysValues(past, fresh)

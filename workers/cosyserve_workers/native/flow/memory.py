@@ -82,6 +82,11 @@ class KeysValues:
         self.past = past
         self.fresh = fresh
 
+    def of_row(self, row: slice) -> "KeysValues":
+        """Those of one guidance row, of the estimator's."""
+        past, fresh = ([block[:, :, row] for block in blocks] for blocks in (self.past, self.fresh))
+        return KeysValues(past, fresh)
+
     def extend(self, layer: int, new: Tensor) -> Tensor:
         """Put a layer's new keys and values [2, ..., frames, head width] behind those it has; all of them, in a row.
 

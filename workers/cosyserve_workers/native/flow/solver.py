@@ -15,6 +15,7 @@ from cosyserve_workers.native.flow.encoder import Encoder
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
+from cosyserve_workers.native.flow.first_step import FirstStep
 from cosyserve_workers.native.flow.layout import Layout
 from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues
 from cosyserve_workers.native.flow.sizes import (
@@ -60,13 +61,19 @@ class Solver:
         times, self._spans = _schedule()
         self._encoder = Encoder(weights, sizes)
         self._estimator = Estimator(weights, sizes, times)
-        self._stepper: Stepper = EstimatorLanes(self._estimator, lanes)
-        if device.type == "cuda":
-            self._stepper = EstimatorGraphs(self._estimator, sizes, CudaRecorder())
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=generator)
         self._noise = noise[0].t().contiguous().to(device)
         self._device = device
+        self._first: FirstStep | None = None
+        self._steppers: list[Stepper]
+        """Who takes each Euler step."""
+        if device.type == "cuda":
+            self._steppers = [EstimatorGraphs(self._estimator, sizes, CudaRecorder())] * EULER_STEPS
+        else:
+            any_step = EstimatorLanes(self._estimator, lanes)
+            self._first = FirstStep(self._estimator, sizes, self._noise.to(weights.dtype), any_step)
+            self._steppers = [self._first, *[any_step] * (EULER_STEPS - 1)]
 
     @property
     def absent(self) -> int:
@@ -76,6 +83,8 @@ class Solver:
     def reserve(self, tokens: int) -> None:
         """Make the tables long enough for sequences of so many tokens; `solve` then changes nothing of ours."""
         self._encoder.reserve(tokens)
+        if self._first is not None:
+            self._first.reserve(tokens // CHUNK_TOKENS)
 
     def solve(self, pieces: Sequence[Piece]) -> list[tuple[Tensor, Carry]]:
         """Solve all pieces as one batch.
@@ -100,7 +109,7 @@ class Solver:
                 KeysValues([b.estimator[step] for b in piece.carry.blocks], [b.estimator[step] for b in piece.fresh])
                 for piece in pieces
             ]
-            velocity, left = self._stepper.velocity(
+            velocity, left = self._steppers[step].velocity(
                 self._estimator.time_shifts[step],
                 mel.to(mean.dtype),
                 Left(mel_lefts[step], lefts[step]),

@@ -32,7 +32,8 @@ class Weights:
         self._path = path
         self._tensors = tensors
         self._device = device
-        self._dtype = dtype
+        self.dtype = dtype
+        """Of the model; the file may have another."""
         self._prefix = ""
         self._taken: set[str] = set()
 
@@ -43,7 +44,7 @@ class Weights:
 
     def under(self, prefix: str) -> "Weights":
         """The same file seen from `prefix`, a name without its last dot."""
-        child = Weights(self._path, self._tensors, self._device, self._dtype)
+        child = Weights(self._path, self._tensors, self._device, self.dtype)
         child._prefix = f"{self._prefix}{prefix}."
         child._taken = self._taken
         return child
@@ -73,7 +74,7 @@ class Weights:
                 f"{self._path}: {self._prefix}{name} has shape {list(tensor.shape)} where {list(shape)} is expected"
             )
         self._taken.add(self._prefix + name)
-        return tensor.to(device=self._device, dtype=self._dtype, copy=True)
+        return tensor.to(device=self._device, dtype=self.dtype, copy=True)
 
     def linear(self, name: str, outputs: int, inputs: int) -> Linear:
         """A linear layer."""
