@@ -330,6 +330,25 @@ def test_a_voice_is_heard_once(engine: NativeEngine, monkeypatch: pytest.MonkeyP
     assert sorted(calls) == ["extract", "voice_state"]
 
 
+@pytest.mark.parametrize("mode", [Mode.ZERO_SHOT, Mode.INSTRUCT2])
+def test_words_that_requests_begin_with_are_read_once(
+    engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    lm = engine._driver._networks._lm
+    prefill, rows = lm.prefill, []
+
+    def counted(slots: Sequence[int], inputs: Sequence[Tensor]) -> Tensor:
+        rows.append(sum(map(len, inputs)))
+        return prefill(slots, inputs)
+
+    monkeypatch.setattr(lm, "prefill", counted)
+    words: dict[str, Any] = {"prompt_text": "今天天气很好。", "instruction": "说得慢一点。<|endofprompt|>"}
+    first, second = (say(engine, mode=mode, text=kit.SHORT, **words) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert len(rows) == 2
+    assert rows[1] < rows[0] - 2
+
+
 def test_cancelling_takes_effect_at_the_next_step(engine: NativeEngine, draws: Listening) -> None:
     asked = []
 

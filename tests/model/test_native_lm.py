@@ -167,6 +167,20 @@ def test_a_stream_being_decoded_may_join_anothers_prefill(model: LanguageModel) 
     assert relative_error(mixed[1:], model.prefill([3], [second]).log_softmax(dim=-1)) <= 1e-5
 
 
+def test_a_stream_may_begin_with_what_another_remembers(model: LanguageModel) -> None:
+    generator = torch.Generator().manual_seed(22)
+    first, other = (Input.draw("zero_shot", generator).embed(model) for _ in range(2))
+    second = torch.cat([first[:9], other])
+    model.prefill([0], [first])
+    wanted = model.prefill([1], [second])
+    model.begin(2, model.remembered(0, 9))
+    model.release(0)
+    got = model.prefill([2], [second[9:]])
+    assert relative_error(got, wanted.log_softmax(dim=-1)) <= 1e-5
+    token = torch.tensor([17])
+    assert relative_error(model.decode([2], token), model.decode([1], token).log_softmax(dim=-1)) <= 1e-5
+
+
 def test_a_slots_next_stream_knows_nothing_of_the_last(model: LanguageModel) -> None:
     generator = torch.Generator().manual_seed(22)
     tokens = list(range(5))

@@ -124,11 +124,11 @@ class Driver:
         if request is None:
             return
         try:
-            self._networks.add(request, segment)
+            rows = self._networks.add(request, segment)
         except Exception as error:
             self.remove(utterance, error)
             return
-        self._scheduler.say(request.slot, len(request.voice.features.speech_tokens), segment.rows)
+        self._scheduler.say(request.slot, len(request.voice.features.speech_tokens), rows)
 
     def take_end(self, utterance: Utterance) -> None:
         """Note that its text is complete."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
 from cosyserve_workers.native.cuda_graphs import CudaRecorder
-from cosyserve_workers.native.lm_attention import KeyValueCache, Piece, PieceAttention, StepAttention
+from cosyserve_workers.native.lm_attention import KeysAndValues, KeyValueCache, Piece, PieceAttention, StepAttention
 from cosyserve_workers.native.lm_graphs import DecodeGraphs
 from cosyserve_workers.native.lm_weights import Layer, Sizes, Weights, load_weights
 
@@ -69,6 +69,17 @@ class LanguageModel:
         return self._weights.speech[tokens.to(self.device, torch.int64)]
 
     @torch.inference_mode()
+    def begin(self, slot: int, opening: KeysAndValues) -> None:
+        """Have the stream that takes `slot` begin as another did: with what `remembered` told of that one."""
+        self._cache.put_first(slot, opening)
+        self.lengths[slot] = opening.positions
+
+    @torch.inference_mode()
+    def remembered(self, slot: int, count: int) -> KeysAndValues:
+        """Copy what there is of the first `count` positions of a stream."""
+        return self._cache.first(slot, count)
+
+    @torch.inference_mode()
     def prefill(self, slots: Sequence[int], inputs: Sequence[Tensor]) -> Tensor:
         """Append `inputs`, each [T, hidden] with its own T, to the streams in `slots`.
 
@@ -82,9 +93,9 @@ class LanguageModel:
         for piece in pieces:
             self._make_room(piece.slot, piece.count)
         starts = [torch.arange(piece.start, piece.start + piece.count, device=self.device) for piece in pieces]
-        hidden = self._run(torch.cat(list(inputs)), torch.cat(starts), PieceAttention(self._cache, pieces))
-        last = torch.tensor([piece.count for piece in pieces], device=self.device).cumsum(0) - 1
-        return self._logits(hidden[last])
+        last = torch.tensor([piece.count for piece in pieces]).cumsum(0) - 1
+        attention = PieceAttention(self._cache, pieces)
+        return self._logits(self._run(torch.cat(list(inputs)), torch.cat(starts), attention, last.to(self.device)))
 
     @torch.inference_mode()
     def decode(self, slots: Sequence[int], tokens: Tensor) -> Tensor:
@@ -125,12 +136,26 @@ class LanguageModel:
             raise ValueError(f"slot {slot} has room for {self.max_tokens} positions, {taken} are needed")
         self.lengths[slot] = taken
 
-    def _run(self, x: Tensor, positions: Tensor, attention: StepAttention | PieceAttention) -> Tensor:
-        """Run the decoder's layers: [N, hidden] at `positions` [N] -> [N, hidden], not yet normalised."""
+    def _run(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        attention: StepAttention | PieceAttention,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """Run the decoder's layers: [N, hidden] at `positions` [N] -> [N, hidden], not yet normalised.
+
+        wanted: [n] int64, which of them to return, all if None.
+        """
         cos, sin = self._cos[positions], self._sin[positions]
+        last = len(self._weights.layers) - 1
         for index, layer in enumerate(self._weights.layers):
             query, key, value = self._project(layer, x, cos, sin)
-            x = x + layer.out(attention(index, query, key, value))
+            heard = attention(index, query, key, value)
+            if index == last and wanted is not None:
+                # Nobody attends to what the rest becomes from here on.
+                x, heard = x[wanted], heard[wanted]
+            x = x + layer.out(heard)
             gate, up = layer.gate_up(self._norm(x, layer.mlp_norm)).chunk(2, dim=-1)
             x = x + layer.down(silu(gate) * up)
         return x

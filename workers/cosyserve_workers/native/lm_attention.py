@@ -4,10 +4,28 @@ import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+
+class KeysAndValues(NamedTuple):
+    """Of some positions in a row, all layers: [layers, kv_heads, positions, head_dim] each."""
+
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def positions(self) -> int:
+        """How many."""
+        return self.keys.shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of both."""
+        return self.keys.nbytes + self.values.nbytes
 
 
 class KeyValueCache:
@@ -20,6 +38,15 @@ class KeyValueCache:
     def __init__(self, shape: tuple[int, int, int, int, int], device: torch.device, dtype: torch.dtype) -> None:
         self.keys = _zeros(shape, device, dtype)
         self.values = _zeros(shape, device, dtype)
+
+    def first(self, slot: int, count: int) -> KeysAndValues:
+        """Copy a slot's first positions."""
+        return KeysAndValues(*(tensor[:, slot, :, :count].clone() for tensor in (self.keys, self.values)))
+
+    def put_first(self, slot: int, given: KeysAndValues) -> None:
+        """Put these into a slot's first positions."""
+        self.keys[:, slot, :, : given.positions] = given.keys
+        self.values[:, slot, :, : given.positions] = given.values
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:

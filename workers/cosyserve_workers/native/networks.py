@@ -21,7 +21,9 @@ from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm import LanguageModel
+from cosyserve_workers.native.lm_attention import KeysAndValues
 from cosyserve_workers.native.lm_weights import STOP
+from cosyserve_workers.native.openings import Openings
 from cosyserve_workers.native.sampling import Sampler, length_limits
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
@@ -108,6 +110,10 @@ class _Spoken:
     rest: Tensor
     """[rows, hidden]: the language model's input that is not yet prefilled."""
     limits: tuple[int, int]
+    words: Sequence[int]
+    """What it begins with, before its text."""
+    opening: KeysAndValues | None
+    """What the language model remembers of that, if it is known already; it is then no part of `rest`."""
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
     handed_on: int = 0
@@ -149,6 +155,7 @@ class Networks:
         self._flow = flow
         self._vocoder = vocoder
         self._draws = draws
+        self._openings = Openings()
         self._voices = VoiceStates(flow, plan.state_budget)
         self._budget = plan.state_budget
         self._lanes = flow.lanes
@@ -195,15 +202,20 @@ class Networks:
         # In order, so that the first streams stay together: a step over all slots in order copies nothing.
         self._free = sorted([*self._free, request.slot])
 
-    def add(self, request: Request, segment: Segment) -> None:
-        """Give a request another segment to say."""
+    def add(self, request: Request, segment: Segment) -> int:
+        """Give a request another segment to say. Returns how many rows of it there are to prefill."""
         ids = (segment.prompt_text, segment.text, segment.prompt_speech)
         rest = self._lm.embed(*(torch.tensor(list(part), dtype=torch.int64) for part in ids))
         minimum, maximum = length_limits(len(segment.text))
         room = MAX_POSITIONS - segment.rows
         limits = (min(minimum, room), min(maximum, room, MAX_SPOKEN))
-        request.segments.append(_Spoken(request.added, rest, limits))
+        words = segment.prompt_text
+        opening = self._openings.find(words)
+        if opening is not None:
+            rest = rest[opening.positions :]
+        request.segments.append(_Spoken(request.added, rest, limits, words, opening))
         request.added += 1
+        return len(rest)
 
     def prefill(self, pieces: Sequence[tuple[Request, int]]) -> list[Drawn | None]:
         """Put that many rows of each request's segment into the language model; with the last one comes a token."""
@@ -212,15 +224,25 @@ class Networks:
             spoken = _in_the_model(request)
             if self._lm.lengths[request.slot] == 0:
                 self._draws.start(request.slot, request.seed, spoken.index, *spoken.limits)
+                if spoken.opening is not None:
+                    self._lm.begin(request.slot, spoken.opening)
             inputs.append(spoken.rest[:rows])
             spoken.rest = spoken.rest[rows:]
             whole.append(len(spoken.rest) == 0)
         logits = self._lm.prefill([request.slot for request, _ in pieces], inputs)
+        for request, _ in pieces:
+            self._keep_opening(request)
         drawing = [index for index, complete in enumerate(whole) if complete]
         if not drawing:
             return [None] * len(pieces)
         drawn = iter(self._draw([pieces[index][0] for index in drawing], logits[drawing]))
         return [next(drawn) if complete else None for complete in whole]
+
+    def _keep_opening(self, request: Request) -> None:
+        """Keep what the language model remembers of a segment's first words, once it has seen them."""
+        words, positions = _in_the_model(request).words, 1 + len(_in_the_model(request).words)
+        if words and self._lm.lengths[request.slot] >= positions and self._openings.find(words) is None:
+            self._openings.keep(words, self._lm.remembered(request.slot, positions))
 
     def decode(self, requests: Sequence[Request]) -> list[Drawn]:
         """Draw one token for each."""
