@@ -45,7 +45,7 @@ test: $(VENV)/.installed-models ## lint, then the tests on small checkpoints (6 
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not full" $(ARGS)
 
 test-light: lint ## the same without the model engines, and without their 6 GB
-	$(VENV)/bin/python -m pytest -m "not full" $(foreach name,cosyvoice native download,--ignore-glob='*/test_$(name)*') $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not full" $(foreach name,cosyvoice native test_cosyvoice* test_native* test_download*,--ignore-glob='*/tests/*/$(name)') $(ARGS)
 
 test-full: $(VENV)/.installed-models ## all that `test` has, and the full-size and the long tests
 	$(lint)

@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.takes import Heard, Session, Take
-from cosyserve.launch import THREAD_VARIABLES
+from cosyserve.pool.launch import THREAD_VARIABLES
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30

@@ -52,9 +52,9 @@ class ForcedDraws:
     def __init__(self, slots: int) -> None:
         import torch
 
+        from cosyserve_workers.native.lm.sampling import Sampler
         from cosyserve_workers.native.loading import Machine
         from cosyserve_workers.native.networks import MAX_SPOKEN
-        from cosyserve_workers.native.sampling import Sampler
 
         self._tensor = torch.tensor
         self._device = Machine.here().device

@@ -14,7 +14,7 @@ from benchmarks.native_side import ForcedDraws
 from benchmarks.takes import SAMPLE_RATE
 from cosyserve_workers.native.flow import Flow
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES
-from cosyserve_workers.native.lm import LanguageModel
+from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.scheduler import Chunk, Prefill, Scheduler, Turn
 from cosyserve_workers.native.vocoder.stream import Vocoder
 

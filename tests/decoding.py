@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from cosyserve.audio import AudioFormat
+from cosyserve.audio.formats import AudioFormat
 
 FFMPEG = shutil.which("ffmpeg")
 

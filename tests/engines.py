@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosyserve.protocol import Chunk, EngineConfig, FailureCode, Synthesize
-from cosyserve.queues import Outbox
+from cosyserve.wire.queues import Outbox
 from cosyserve_workers.engine import EngineBroken, LoadError, RequestError
 
 CHUNK_SAMPLES = 2400

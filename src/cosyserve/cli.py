@@ -37,7 +37,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from cosyserve import check, client
+    from cosyserve import client
+    from cosyserve.check import report as check
 
     parser = _Parser(prog="cosyserve", description="CosyVoice2 text-to-speech behind HTTP.")
     parser.add_argument("--version", action="version", version=f"cosyserve {__version__}")
@@ -70,8 +71,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from cosyserve.check import unknown_engine
-    from cosyserve.server import serve
+    from cosyserve.check.report import unknown_engine
+    from cosyserve.http.server import serve
     from cosyserve.settings import SettingsError, load_settings
 
     settings = load_settings(args.config, _overrides(args))

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from cosyserve.audio import AudioFormat
+from cosyserve.audio.formats import AudioFormat
 from tests.engines import expected_pcm
 from tests.http.wire import LEAVES, Leave, close, connect, half_close, post, receive, receive_until, reset, speech
 from tests.serving import Script, Server, wait_for

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from cosyserve.audio import AudioFormat
+from cosyserve.audio.formats import AudioFormat
 from tests.decoding import SLACK, Slack, decode
 from tests.engines import expected_pcm
 from tests.http.wire import check_error

@@ -11,7 +11,7 @@ import httpx2
 import openai
 import pytest
 
-from cosyserve.audio import AudioFormat
+from cosyserve.audio.formats import AudioFormat
 from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.test_contract import request_seen

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from cosyserve.model_folder import MODELS, Model
+from cosyserve.check.model_folder import MODELS, Model
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"modelscope": "modelscope", "huggingface": "hf"}

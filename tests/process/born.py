@@ -10,7 +10,7 @@ import sys
 
 import psutil
 
-from cosyserve.pool import Pool
+from cosyserve.pool.pool import Pool
 from cosyserve.settings import Settings
 
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import structlog
 
-from cosyserve import logs
+from cosyserve.watch import logs
 from tests.process.pools import Gate, Journal
 from tests.serving import wait_for
 
@@ -33,7 +33,7 @@ def no_process_left() -> Iterator[None]:
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are replaced at once."""
-    monkeypatch.setattr("cosyserve.worker.BACKOFF_S", (0.0,))
+    monkeypatch.setattr("cosyserve.pool.worker.BACKOFF_S", (0.0,))
 
 
 @pytest.fixture

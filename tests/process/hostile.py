@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cosyserve.protocol import EngineConfig
-from cosyserve.queues import Outbox
+from cosyserve.wire.queues import Outbox
 from tests.engines import MISBEHAVIOURS, POLL_S, Scripted
 
 WORDS = ("child", "fork", "freeze", "mute", "shout", "babble")

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 
 from cosyserve.errors import ServiceError
-from cosyserve.pool import Pool, WorkerStatus
+from cosyserve.pool.pool import Pool, WorkerStatus
 from cosyserve.protocol import Mode, Prompt
-from cosyserve.requests import SpeechRequest
 from cosyserve.settings import Settings
+from cosyserve.speech.requests import SpeechRequest
 from tests.engines import expected_pcm
 from tests.serving import DEADLINE_S, POLL_S, Tables
 

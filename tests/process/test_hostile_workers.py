@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosyserve.pool import Pool
+from cosyserve.pool.pool import Pool
 from tests.process.hostile import SHOUTED_LINES
 from tests.process.pools import (
     Gate,
@@ -143,7 +143,7 @@ async def test_a_worker_that_gets_ready_while_the_pool_closes(tmp_path: Path) ->
 
 
 async def test_a_worker_that_will_not_go_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosyserve.pool.LEAVE_S", 0.2)
+    monkeypatch.setattr("cosyserve.pool.pool.LEAVE_S", 0.2)
     async with running_pool("tests.process.hostile:DoesNotClose", workers={"count": 2}) as pool:
         pids = [pid_of(pool, 0), pid_of(pool, 1)]
         await pool.close()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cosyserve.protocol import Chunk, Done, Heartbeat
-from cosyserve.queues import Inbox, Outbox, QueueClosed, QueueFull
+from cosyserve.wire.queues import Inbox, Outbox, QueueClosed, QueueFull
 from tests.serving import DEADLINE_S, wait_for
 
 WHOLE = [Chunk(1, b"first"), Done(1, {"total": 1.0})]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cosyserve.errors import NoWorker
-from cosyserve.worker import CRASH_LOOP_DEATHS
+from cosyserve.pool.worker import CRASH_LOOP_DEATHS
 from tests.process.pools import (
     Gate,
     Journal,
@@ -86,7 +86,7 @@ async def test_a_worker_that_is_not_ready_in_time_is_killed(log: Callable[[], st
 
 
 async def test_a_library_that_hangs_while_it_loads_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosyserve.pool.LEAVE_S", 0.2)
+    monkeypatch.setattr("cosyserve.pool.pool.LEAVE_S", 0.2)
     async with running_pool(
         "tests.process.hostile:freezes_at_start", ready=False, workers={"start_timeout_s": 1}
     ) as pool:

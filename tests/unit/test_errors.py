@@ -7,7 +7,7 @@ import pytest
 
 from cosyserve import errors
 from cosyserve.errors import ServiceError
-from cosyserve.responses import error_response
+from cosyserve.http.responses import error_response
 
 TABLE = {
     "ServiceError": (500, "internal_error", "server_error"),

@@ -9,6 +9,11 @@ import pytest
 
 MODEL_CODE = {"torch", "torchaudio", "onnxruntime", "transformers", "tensorrt", "vllm", "espeakng_loader", "librosa"}
 
+BUILD_APP = """
+from cosyserve.http.app import build_app
+from cosyserve.settings import load_settings
+build_app(load_settings())
+"""
 EVERY_MODULE = """
 import pkgutil, importlib, cosyserve
 for module in pkgutil.walk_packages(cosyserve.__path__, "cosyserve."):
@@ -30,10 +35,10 @@ def loaded_after(code: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "from cosyserve.app import build_app; from cosyserve.settings import load_settings; build_app(load_settings())",
+        BUILD_APP,
         "import cosyserve.cli; cosyserve.cli._parser()",
-        "import cosyserve.server",
-        "import cosyserve.check",
+        "import cosyserve.http.server",
+        "import cosyserve.check.report",
         "import cosyserve.client",
         EVERY_MODULE,
     ],
@@ -46,11 +51,10 @@ def test_no_model_code(code: str, tmp_path: Path) -> None:
 
 
 def test_no_codecs_before_an_answer_needs_them(tmp_path: Path) -> None:
-    imports = "from cosyserve.app import build_app; from cosyserve.settings import load_settings"
-    assert "av" not in loaded_after(f"{imports}; build_app(load_settings())", tmp_path)
+    assert "av" not in loaded_after(BUILD_APP, tmp_path)
 
 
-@pytest.mark.parametrize("module", ["cosyserve.launch", "cosyserve.__main__", "cosyserve.protocol"])
+@pytest.mark.parametrize("module", ["cosyserve.pool.launch", "cosyserve.__main__", "cosyserve.protocol"])
 def test_no_numpy_before_a_worker_is_pinned(module: str, tmp_path: Path) -> None:
     loaded = loaded_after(f"import {module}", tmp_path)
     assert "cosyserve" in loaded
@@ -61,7 +65,7 @@ def test_the_message_classes_need_no_numpy_to_be_unpickled(tmp_path: Path) -> No
     """A worker unpickles its WorkerSpec before the thread counts are set."""
     code = (
         "import pickle\n"
-        "from cosyserve.launch import WorkerSpec\n"
+        "from cosyserve.pool.launch import WorkerSpec\n"
         "from cosyserve.protocol import EngineConfig\n"
         "spec = WorkerSpec(0, EngineConfig('demo', '', '', 'auto', 'auto', False, 0, None), None, 1, 'info')\n"
         "assert pickle.loads(pickle.dumps(spec)) == spec"

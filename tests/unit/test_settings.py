@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosyserve.cli import _overrides, _parser
-from cosyserve.prompts import load_default_prompt
 from cosyserve.settings import DEFAULT_INSTRUCTION, MIB, PACKAGED, Settings, SettingsError, load_settings
+from cosyserve.voices.prompts import load_default_prompt
 
 
 @pytest.fixture(autouse=True)

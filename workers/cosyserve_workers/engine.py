@@ -87,7 +87,7 @@ def load_engine(config: EngineConfig) -> Engine:
 
 def _check(config: EngineConfig) -> None:
     """What can be seen without importing anything is told before anything is."""
-    from cosyserve.check import ESSENTIAL, engine_problems
+    from cosyserve.check.report import ESSENTIAL, engine_problems
 
     if config.engine not in ESSENTIAL:
         return

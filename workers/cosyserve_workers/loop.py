@@ -24,7 +24,7 @@ from cosyserve.protocol import (
     Synthesize,
     ToWorker,
 )
-from cosyserve.queues import Outbox, QueueClosed, QueueFull
+from cosyserve.wire.queues import Outbox, QueueClosed, QueueFull
 from cosyserve_workers.engine import Engine, EngineBroken, RequestError
 from cosyserve_workers.pcm import to_pcm16
 

@@ -16,6 +16,7 @@ from cosyserve.errors import (
     ServiceError,
     SessionIdle,
 )
+from cosyserve.http.service import Service
 from cosyserve.live.messages import (
     InputCancel,
     InputDone,
@@ -29,9 +30,8 @@ from cosyserve.live.messages import (
 from cosyserve.live.outlet import Outlet
 from cosyserve.live.session import Action, Clause, Session, Speak, Stop, Tell
 from cosyserve.live.speaker import Speaker
-from cosyserve.reports import Origin
-from cosyserve.requests import SpeechRequest, complete
-from cosyserve.service import Service
+from cosyserve.speech.requests import SpeechRequest, complete
+from cosyserve.watch.reports import Origin
 
 GOING_AWAY = 1001
 EACH_CLAUSE = "a"

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cosyserve.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat, check_sample_rate
+from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat, check_sample_rate
 from cosyserve.errors import InvalidField, MalformedMessage, ServiceError
-from cosyserve.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
+from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
 
 NAMES = FieldNames(instruction="instructions", prompt_text="ref_text", prompt="ref_audio")
 Message = dict[str, Any]

@@ -10,16 +10,16 @@ from typing import Protocol
 import anyio
 import structlog
 
-from cosyserve.audio import output_rate
-from cosyserve.encoding import encoding
+from cosyserve.audio.encoding import encoding
+from cosyserve.audio.formats import output_rate
 from cosyserve.errors import ListenerError, ListenerGone, ServiceError, SynthesisFailed, UnspeakableText
 from cosyserve.live.messages import Message
 from cosyserve.live.outlet import Outlet
 from cosyserve.live.session import Clause
-from cosyserve.pool import Admitted, Pool
-from cosyserve.reports import Origin, Report
-from cosyserve.requests import SpeechRequest
-from cosyserve.streams import AudioStream
+from cosyserve.pool.pool import Admitted, Pool
+from cosyserve.pool.streams import AudioStream
+from cosyserve.speech.requests import SpeechRequest
+from cosyserve.watch.reports import Origin, Report
 
 AHEAD = 2
 """Streams that one session may use at once; the second only where nobody else would wait for it."""

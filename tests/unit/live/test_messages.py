@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosyserve.audio import AudioFormat
+from cosyserve.audio.formats import AudioFormat
 from cosyserve.errors import InvalidField, MalformedMessage, ServiceError
 from cosyserve.live.messages import InputCancel, InputDone, InputText, SessionConfig, as_draft, error_message, parse
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import torch
 
-from cosyserve.acceleration import ESTIMATOR, SWITCH_OFF, package_version, tensorrt_lack, vllm_lack
+from cosyserve.check.acceleration import ESTIMATOR, SWITCH_OFF, package_version, tensorrt_lack, vllm_lack
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError
 

@@ -9,7 +9,7 @@ import torch
 import yaml
 from ruamel.yaml import error as ruamel_error
 
-from cosyserve.model_folder import Model
+from cosyserve.check.model_folder import Model
 from cosyserve_workers.cosyvoice.library import Library
 from cosyserve_workers.engine import LoadError
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cosyserve.check import library_problems
-from cosyserve.library_folder import LIBRARY_URL, update
-from cosyserve.model_folder import Model
+from cosyserve.check.library_folder import LIBRARY_URL, update
+from cosyserve.check.model_folder import Model
+from cosyserve.check.report import library_problems
 from cosyserve_workers.cosyvoice.voices import load_wav
 from cosyserve_workers.engine import LoadError
 

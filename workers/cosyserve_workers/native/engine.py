@@ -10,7 +10,7 @@ from cosyserve.protocol import Mode, Prompt, Synthesize
 from cosyserve_workers.budgeted_cache import BudgetedCache
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.driver import Driver
-from cosyserve_workers.native.features import FeatureExtractor, VoiceFeatures
+from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatures
 from cosyserve_workers.native.networks import SAMPLE_RATE, Networks, Plan, Voice
 from cosyserve_workers.native.script import ScriptWriter
 

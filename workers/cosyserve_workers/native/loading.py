@@ -8,7 +8,7 @@ import torch
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.engine import NativeEngine
-from cosyserve_workers.native.features import FeatureExtractor
+from cosyserve_workers.native.features.voice import FeatureExtractor
 from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.networks import Draws, Networks, Plan
 from cosyserve_workers.native.script import ScriptWriter

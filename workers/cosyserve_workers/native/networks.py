@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cosyserve_workers.mel_stretch import Stretch
-from cosyserve_workers.native.features import VoiceFeatures
+from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes
-from cosyserve_workers.native.lm import LanguageModel
-from cosyserve_workers.native.lm_attention import KeysAndValues
-from cosyserve_workers.native.lm_weights import STOP
-from cosyserve_workers.native.openings import Openings
-from cosyserve_workers.native.sampling import Sampler, length_limits
+from cosyserve_workers.native.lm.attention import KeysAndValues
+from cosyserve_workers.native.lm.model import LanguageModel
+from cosyserve_workers.native.lm.openings import Openings
+from cosyserve_workers.native.lm.sampling import Sampler, length_limits
+from cosyserve_workers.native.lm.weights import STOP
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cosyserve.protocol import FailureCode, Mode, Synthesize
 from cosyserve_workers.engine import RequestError
-from cosyserve_workers.native.lm_weights import QWEN_FOLDER
+from cosyserve_workers.native.lm.weights import QWEN_FOLDER
 from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS, Segment
-from cosyserve_workers.native.text import TextFrontEnd
-from cosyserve_workers.native.tokenizer import TextTokenizer
+from cosyserve_workers.native.text.segments import TextFrontEnd
+from cosyserve_workers.native.text.tokenizer import TextTokenizer
 from cosyserve_workers.text import PAUSE, SENTENCE_END, SPACE, clean, is_speakable, pack
 
 BLOCK_CHARS = 300

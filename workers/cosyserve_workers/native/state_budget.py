@@ -3,7 +3,7 @@
 import weakref
 from collections import OrderedDict
 
-from cosyserve_workers.native.features import VoiceFeatures
+from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow
 from cosyserve_workers.native.flow.state import VoiceState
 

@@ -1,0 +1,1 @@
+"""Audio formats: PCM from a worker to the bytes that a client asked for."""

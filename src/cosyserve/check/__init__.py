@@ -1,0 +1,1 @@
+"""What an engine and a machine need, told without importing them."""

@@ -1,0 +1,104 @@
+"""The application: routes, middleware, error handlers, and the lifespan that owns the pool."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from cosyserve.errors import InvalidPrompt, ListenerGone, RequestRejected, ServiceError
+from cosyserve.http.access import load_keyring
+from cosyserve.http.middleware import Gate, LingeringClose, RequestId
+from cosyserve.http.responses import error_response
+from cosyserve.http.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
+from cosyserve.http.service import Service
+from cosyserve.pool.pool import Pool
+from cosyserve.settings import Settings, SettingsError
+from cosyserve.speech.modes import Speaker
+from cosyserve.speech.speakers import VoiceBook, default_speaker
+from cosyserve.voices.prompts import load_default_prompt
+from cosyserve.voices.store import VoiceStore
+
+EXPOSED_HEADERS = (
+    "Retry-After",
+    "X-Bits-Per-Sample",
+    "X-Channels",
+    "X-Request-Id",
+    "X-Sample-Rate",
+    "X-Seed",
+    "X-Synthesis-Mode",
+)
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
+    keys = load_keyring(settings.server)
+    default, store = _default_speaker(settings), VoiceStore(settings.voices)
+    service = Service(settings, Pool(settings), default, store, VoiceBook(default, store))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        store.load()
+        service.pool.start()
+        try:
+            yield
+        finally:
+            await service.pool.close()
+
+    middleware = [Middleware(RequestId), Middleware(LingeringClose)]
+    if settings.server.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.server.cors_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED_HEADERS,
+            )
+        )
+    speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
+    others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes, *page.routes]
+    counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
+    middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
+    app = Starlette(
+        routes=[*speaking, *websocket.routes, *others],
+        middleware=middleware,
+        exception_handlers={
+            ServiceError: _on_service_error,
+            HTTPException: _on_http_exception,
+            ClientDisconnect: _on_disconnect,
+        },
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+def _default_speaker(settings: Settings) -> Speaker:
+    try:
+        prompt = load_default_prompt(settings.defaults.prompt_wav)
+    except (InvalidPrompt, OSError) as error:
+        raise SettingsError(f"defaults.prompt_wav = {settings.defaults.prompt_wav}: {error}") from error
+    return default_speaker(prompt, settings.defaults.instruction)
+
+
+async def _on_service_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return error_response(error)
+
+
+async def _on_http_exception(_: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such route, method not allowed) in our shape."""
+    assert isinstance(error, HTTPException)
+    code = error.detail.lower().replace(" ", "_")
+    body = {"error": {"message": error.detail, "type": RequestRejected.type, "code": code, "param": None}}
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _on_disconnect(_: Request, __: Exception) -> Response:
+    """The client went away while it was sending: nobody reads this."""
+    return error_response(ListenerGone("the client disconnected while sending the request"))

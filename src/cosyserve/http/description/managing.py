@@ -1,0 +1,103 @@
+"""The routes beside those that speak, described."""
+
+from http import HTTPStatus
+
+from cosyserve.errors import (
+    InvalidField,
+    InvalidPrompt,
+    InvalidVoiceName,
+    MalformedForm,
+    ModelNotFound,
+    StorageFailed,
+    TextTooLong,
+    TooManyVoices,
+    UnreadableVoice,
+    VoiceExists,
+    VoiceNotFound,
+)
+from cosyserve.http.description.operations import BODY, Kinds, answers, form, header, in_path, json, operation
+from cosyserve.http.description.schemas import Schema, ref
+from cosyserve.http.forms import MULTIPART
+from cosyserve.voices.names import DEFAULT_VOICE
+
+RECORDING_TYPES = ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/aiff", "application/octet-stream")
+METRIC_TYPES = ("text/plain", "application/openmetrics-text")
+
+
+def managing_paths(guarded: Kinds) -> dict[str, dict[str, Schema]]:
+    """Path to method to operation. guarded: what the routes that need a key may refuse with."""
+    return {**_models(guarded), **_voices(guarded), **_state(guarded), **_self()}
+
+
+def _models(guarded: Kinds) -> dict[str, dict[str, Schema]]:
+    return {
+        "/v1/models": {
+            "get": operation("listModels", "OpenAI", "The model, and the names that stand for it",
+                              answers(json("Models", "The loaded model comes first."), *guarded)),
+        },
+        "/v1/models/{name}": {
+            "get": operation("getModel", "OpenAI", "One of them",
+                              answers(json("Model", "It."), ModelNotFound, *guarded),
+                              parameters=[in_path("name", "tts-1")]),
+        },
+    }  # fmt: skip
+
+
+def _voices(guarded: Kinds) -> dict[str, dict[str, Schema]]:
+    heard = {
+        "description": "The file as it was uploaded.",
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in RECORDING_TYPES},
+    }
+    listed = answers(json("Voices", "The configured one first."), *guarded)
+    name = [in_path("name", DEFAULT_VOICE)]
+    found = answers(json("Voice", "It."), VoiceNotFound, *guarded)
+    deleted = answers(json("DeletedVoice", "It is gone."), VoiceNotFound, InvalidVoiceName, StorageFailed, *guarded)
+    recording = answers(heard, VoiceNotFound, UnreadableVoice, *guarded)
+    return {
+        "/v1/audio/voices": {
+            "get": operation("listVoices", "Voices", "All voices", listed),
+            "post": _create_voice(guarded),
+        },
+        "/v1/audio/voices/{name}": {
+            "get": operation("getVoice", "Voices", "One voice", found, parameters=name),
+            "delete": operation("deleteVoice", "Voices", "Delete a voice", deleted, parameters=name),
+        },
+        "/v1/audio/voices/{name}/audio": {
+            "get": operation("getVoiceAudio", "Voices", "The recording it was made from", recording, parameters=name),
+        },
+    }
+
+
+def _create_voice(guarded: Kinds) -> Schema:
+    refused = (InvalidField, TextTooLong, InvalidPrompt, InvalidVoiceName, VoiceExists, TooManyVoices, StorageFailed)
+    stored = answers(
+        json("StoredVoice", "It is on the disk."), MalformedForm, *BODY, *refused, *guarded, status=HTTPStatus.CREATED
+    )
+    return operation("createVoice", "Voices", "Store a voice", stored, requestBody=form(ref("VoiceUpload"), MULTIPART))
+
+
+def _state(guarded: Kinds) -> dict[str, dict[str, Schema]]:
+    ready = answers(json("Health", "A worker is ready."))
+    ready["503"] = {**json("Health", "None is."), "headers": {"Retry-After": header("integer", "Seconds.")}}
+    numbers = {
+        "description": "As of now, in the text format or in OpenMetrics.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in METRIC_TYPES},
+    }
+    return {
+        "/metrics": {"get": operation("metrics", "State", "What Prometheus scrapes", answers(numbers, *guarded))},
+        "/health": {"get": operation("health", "State", "Readiness", ready)},
+        "/health/live": {"get": operation("live", "State", "Liveness", answers(json("Live", "It runs.")))},
+        "/model_info": {
+            "get": operation("modelInfo", "State", "What is loaded, and each worker's state",
+                              answers(json("ModelInfo", "As of now."), *guarded)),
+        },
+    }  # fmt: skip
+
+
+def _self() -> dict[str, dict[str, Schema]]:
+    document = {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    page = {"description": "A page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    return {
+        "/openapi.json": {"get": operation("openapi", "State", "This document", answers(document))},
+        "/docs": {"get": operation("docs", "State", "This document, to read", answers(page))},
+    }

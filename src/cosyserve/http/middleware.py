@@ -1,0 +1,171 @@
+"""What every request passes through: its id, the protocol and key checks, and a close that lets it read its answer."""
+
+import math
+import re
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import anyio
+import structlog
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cosyserve.errors import HttpVersionNotSupported, ServiceError, TooManyAtOnce, Unauthorized
+from cosyserve.http.access import Keyring, sent_key
+from cosyserve.http.page_files import PAGE_FILES
+from cosyserve.http.responses import error_response
+
+OPEN_PATHS = frozenset({"/health", "/health/live", "/docs", "/openapi.json", *PAGE_FILES})
+"""What orchestrators ask, which have no key, what tells newcomers how to use one, and the page that asks for it."""
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_S = 10.0
+_BUG = ServiceError("an internal error; the server's log has the details under this request id")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+log = structlog.get_logger(__name__)
+
+
+class RequestId:
+    """Takes the client's X-Request-Id, or makes one; every answer and every log line of the request has it.
+
+    A bug is dealt with here too: further out, neither its answer nor its trace in the log would have the id.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                log.exception("a bug in the server")
+                if not started:
+                    await error_response(_BUG)(scope, receive, send_with_id)
+
+
+class LingeringClose:
+    """Reads on for a while after an answer that came before the request's body did.
+
+    Closing with unread data resets the connection, and the client, still sending, never sees why it was refused.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body_read = False
+
+        async def tracked_receive() -> Message:
+            nonlocal body_read
+            message = await receive()
+            body_read = body_read or message["type"] == "http.disconnect" or not message.get("more_body", False)
+            return message
+
+        async def read_on(most: float = math.inf) -> None:
+            while not body_read and most > 0:
+                most -= len((await tracked_receive()).get("body", b""))
+
+        async def lingering_send(message: Message) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if not last or body_read:
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with anyio.move_on_after(LINGER_S):
+                await read_on(LINGER_BYTES)
+            async with anyio.create_task_group() as closing:
+                # The end puts a last message on the queue that the body fills: somebody has to read until it comes.
+                closing.start_soon(read_on)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self._app(scope, tracked_receive, lingering_send)
+
+
+class Gate:
+    """Turns away what must not reach a route: HTTP/2, strangers where keys are configured, and a key's excess.
+
+    keys: who may come in; an empty ring lets everybody. counted: the paths on which `max_per_key` requests of one key
+    may be under way at once (0: any number). The key's name is bound to the log and kept in the scope's state as
+    `key_name`.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keyring, counted: Collection[str] = (), max_per_key: int = 0) -> None:
+        self._app = app
+        self._keys = keys
+        self._counted = counted
+        self._max_per_key = max_per_key
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        key_name = self._keys.owner_of(_sent_key(scope)) if self._keys else None
+        refusal = self._refusal(scope, key_name)
+        if refusal is not None:
+            await error_response(refusal)(scope, receive, send)
+        elif key_name is None:
+            await self._app(scope, receive, send)
+        else:
+            scope["state"] = {**scope.get("state", {}), "key_name": key_name}
+            with self._counting(scope, key_name), structlog.contextvars.bound_contextvars(key=key_name):
+                await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, key_name: str | None) -> ServiceError | None:
+        if scope["http_version"] not in {"1.0", "1.1"}:
+            return HttpVersionNotSupported(
+                "this server speaks HTTP/1.1; a proxy in front may speak HTTP/2 to its clients"
+            )
+        if self._keys and key_name is None and not _is_open(scope):
+            return Unauthorized("a valid API key is needed: send `Authorization: Bearer KEY`")
+        if key_name is not None and self._is_counted(scope) and self._under_way[key_name] >= self._max_per_key:
+            return TooManyAtOnce(
+                f"{self._max_per_key} requests of this API key are under way (limits.max_concurrency_per_key)"
+            )
+        return None
+
+    def _is_counted(self, scope: Scope) -> bool:
+        return bool(self._max_per_key) and scope["path"] in self._counted
+
+    @contextmanager
+    def _counting(self, scope: Scope, key_name: str) -> Iterator[None]:
+        if not self._is_counted(scope):
+            yield
+            return
+        self._under_way[key_name] += 1
+        try:
+            yield
+        finally:
+            self._under_way[key_name] -= 1
+
+
+def _is_open(scope: Scope) -> bool:
+    return scope["type"] == "http" and (scope["method"] == "OPTIONS" or scope["path"] in OPEN_PATHS)
+
+
+def _sent_key(scope: Scope) -> str:
+    query = QueryParams(scope["query_string"]) if scope["type"] == "websocket" else None
+    return sent_key(Headers(scope=scope), query)

@@ -1,0 +1,150 @@
+"""The answers that are more than a body: streamed speech, and errors."""
+
+import asyncio
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+import structlog
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from cosyserve.audio.encoding import encoding
+from cosyserve.audio.formats import BYTES_PER_SAMPLE, check_sample_rate, output_rate
+from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
+from cosyserve.http import events
+from cosyserve.pool.pool import Admitted, Pool
+from cosyserve.speech.requests import SpeechRequest
+from cosyserve.watch.reports import Origin, Report
+
+log = structlog.get_logger(__name__)
+
+
+class ErrorResponse(JSONResponse):
+    """The one shape of every error, counted wherever it comes from."""
+
+    def __init__(self, error: ServiceError) -> None:
+        headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        super().__init__(error.body(), error.status, headers)
+        self._code = error.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if "app" in scope:
+            pool: Pool = scope["app"].state.service.pool
+            pool.reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
+        await super().__call__(scope, receive, send)
+
+
+def error_response(error: ServiceError) -> ErrorResponse:
+    """The answer to a request that failed before anything was sent."""
+    return ErrorResponse(error)
+
+
+class SpeechResponse:
+    """Submits a request when called, and streams its audio as it is made.
+
+    Starlette's StreamingResponse would do neither half of what matters here: under Hypercorn it leaves its iterator
+    open on a disconnect, and its status line goes out before the first chunk exists. Here a failure before the first
+    chunk is raised, for its true status; one after it ends the connection without the final chunk, so that a client
+    can tell half an answer from a whole one. A disconnect, at any moment, cancels the job at once.
+    """
+
+    def __init__(self, pool: Pool, speech: SpeechRequest, stall_timeout_s: float) -> None:
+        """Raises InvalidField where the format cannot carry the sample rate."""
+        check_sample_rate(speech.format, speech.sample_rate)
+        self._pool = pool
+        self._speech = speech
+        self._stall_timeout_s = stall_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. Raises ServiceError before the response starts."""
+        origin, reporter = Origin.of(scope), self._pool.reporter
+        try:
+            admitted = self._pool.submit(self._speech)
+        except ServiceError as refusal:
+            reporter.refused(origin, self._speech, refusal)
+            raise
+        stream = admitted.stream
+        report = reporter.begin(origin, self._speech, admitted.job, stream)
+        error: ServiceError | None = ListenerGone("the client disconnected")
+        with anyio.CancelScope() as speaking:
+            stream.interrupt = speaking.cancel
+            watcher = asyncio.create_task(_watch_disconnect(receive, speaking.cancel))
+            # No await below: under a cancellation it would not run.
+            try:
+                error = await self._speak(admitted, send, report)
+            except ServiceError as failure:
+                failure.param = self._speech.names.of(failure.param)
+                error = failure
+                raise
+            finally:
+                watcher.cancel()
+                stream.close()
+                report.ended(None if report.whole else stream.error or error)
+
+    async def _speak(self, admitted: Admitted, send: Send, report: Report) -> ServiceError | None:
+        """Raises what goes wrong before the response starts, returns what goes wrong after."""
+        stream = admitted.stream
+        pcm = await stream.take()
+        if pcm is None:
+            raise UnspeakableText("the text gave no audio", param="text")
+        sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
+        async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
+            media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
+            await send(self._start(media_type, sample_rate, admitted.job.request.seed))
+            try:
+                while pcm is not None:
+                    report.took(pcm)
+                    await self._send(send, self._wrap(await encoder.encode(pcm)))
+                    pcm = await stream.take()
+                await self._send(send, self._wrap(await encoder.finish()))
+                if self._speech.events:
+                    await self._send(send, events.done_event(len(self._speech.text), report.audio_s))
+            except ServiceError as error:
+                return error
+            except TimeoutError:
+                return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
+            except Exception:
+                log.exception("encoding failed")
+                return SynthesisFailed("encoding failed")
+        report.whole = True
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return None
+
+    def _wrap(self, audio: bytes) -> bytes:
+        return events.audio_event(audio) if self._speech.events else audio
+
+    def _start(self, media_type: str, sample_rate: int, seed: int) -> Message:
+        headers = {
+            "content-type": media_type,
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            "x-sample-rate": str(sample_rate),
+            "x-channels": "1",
+            "x-synthesis-mode": self._speech.mode,
+            "x-seed": str(seed),
+        }
+        if self._speech.format.lossless:
+            headers["x-bits-per-sample"] = str(8 * BYTES_PER_SAMPLE)
+        return {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+
+    async def _send(self, send: Send, body: bytes) -> None:
+        if body:
+            with anyio.fail_after(self._stall_timeout_s):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            # A send to a client that has gone, or reads as fast as we write, does not wait: without this, a long
+            # backlog would keep the disconnect, and all other streams, from being noticed.
+            await anyio.lowlevel.checkpoint()
+
+
+async def _watch_disconnect(receive: Receive, stop: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stop()

@@ -1,0 +1,40 @@
+"""GET /openapi.json and /docs: what the service says of itself."""
+
+import json
+from functools import lru_cache
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from cosyserve.http.description.document import build_document
+from cosyserve.http.description.page import build_page
+from cosyserve.http.service import service_of
+from cosyserve.settings import Settings
+
+# Nothing but its own style: a page that says what it needs needs no network.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+async def openapi(request: Request) -> Response:
+    """The document."""
+    return Response(_as_json(service_of(request).settings), media_type="application/json")
+
+
+async def docs(request: Request) -> HTMLResponse:
+    """The document, to read."""
+    return HTMLResponse(_as_page(service_of(request).settings), headers={"Content-Security-Policy": POLICY})
+
+
+# Strangers may ask for both: what takes milliseconds is made once.
+@lru_cache(maxsize=1)
+def _as_json(settings: Settings) -> str:
+    return json.dumps(build_document(settings), ensure_ascii=False)
+
+
+@lru_cache(maxsize=1)
+def _as_page(settings: Settings) -> str:
+    return build_page(build_document(settings))
+
+
+routes = [Route("/openapi.json", openapi), Route("/docs", docs)]

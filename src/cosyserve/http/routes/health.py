@@ -1,0 +1,57 @@
+"""GET /health, /health/live and /model_info: what orchestrators and operators ask."""
+
+from dataclasses import asdict
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cosyserve.http.service import service_of
+
+RETRY_AFTER_S = "5"
+
+
+async def health(request: Request) -> JSONResponse:
+    """Readiness: 200 while a worker is ready, else 503 with the same shape."""
+    pool = service_of(request).pool
+    body = {"status": pool.health, "model_type": pool.model_type}
+    if pool.health == "ok":
+        return JSONResponse(body)
+    return JSONResponse(body, 503, {"Retry-After": RETRY_AFTER_S})
+
+
+async def live(_: Request) -> JSONResponse:
+    """Liveness of this process alone."""
+    return JSONResponse({"status": "ok"})
+
+
+async def model_info(request: Request) -> JSONResponse:
+    """What is loaded, and each worker's state."""
+    service = service_of(request)
+    model, pool = service.settings.model, service.pool
+    return JSONResponse(
+        {
+            "model_type": pool.model_type,
+            "model_dir": None if model.engine == "demo" else str(model.dir),
+            "default_instruction": service.default.instruction,
+            "usage": "Use /synthesize endpoint with 'instruction' parameter (CosyVoice2/3)",
+            "endpoint": "/synthesize",
+            "engine": model.engine,
+            "note": "espeak-ng's voice, not CosyVoice's: for trying the service out"
+            if model.engine == "demo"
+            else None,
+            "status": pool.health,
+            "sample_rate": pool.sample_rate,
+            "running": pool.running,
+            "waiting": pool.waiting,
+            "buffered_bytes": pool.buffered_bytes,
+            "workers": [asdict(status) for status in pool.statuses()],
+        }
+    )
+
+
+routes = [
+    Route("/health", health),
+    Route("/health/live", live),
+    Route("/model_info", model_info),
+]

@@ -1,0 +1,56 @@
+"""OpenAI's speech API: POST /v1/audio/speech and GET /v1/models."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cosyserve.errors import MalformedJson, ModelNotFound
+from cosyserve.http.bodies import content_type, read_body
+from cosyserve.http.responses import SpeechResponse
+from cosyserve.http.service import Service, service_of
+from cosyserve.http.speech_json import read_speech_body
+
+MODEL_ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""What clients call OpenAI's models; here each of them is the one that is loaded."""
+JSON_TYPE = "application/json"
+
+
+async def speech(request: Request) -> SpeechResponse:
+    """JSON in, streamed speech out."""
+    service = service_of(request)
+    body = await read_body(request, service.body_limits)
+    kind = content_type(request.headers)
+    if kind != JSON_TYPE:
+        raise MalformedJson(f"the body is {kind or 'of no stated type'}: send JSON with Content-Type: {JSON_TYPE}")
+    return await service.speak(await read_speech_body(body))
+
+
+async def models(request: Request) -> JSONResponse:
+    """The loaded model, and the names that stand for it."""
+    service = service_of(request)
+    return JSONResponse({"object": "list", "data": [_described(service, name) for name in _names(service)]})
+
+
+async def model(request: Request) -> JSONResponse:
+    """One of them."""
+    service, name = service_of(request), request.path_params["name"]
+    if name not in _names(service):
+        raise ModelNotFound(f"there is no model named {name[:64]!r}: GET /v1/models lists them")
+    return JSONResponse(_described(service, name))
+
+
+def _names(service: Service) -> list[str]:
+    """The model's own name comes first; it is the engine's until a worker has loaded it."""
+    own = service.pool.model_type or service.settings.model.engine
+    return [own, *(name for name in MODEL_ALIASES if name != own)]
+
+
+def _described(service: Service, name: str) -> dict[str, str | int]:
+    return {"id": name, "object": "model", "created": service.started_at, "owned_by": "cosyserve"}
+
+
+routes = [Route("/v1/audio/speech", speech, methods=["POST"])]
+model_routes = [
+    Route("/v1/models", models, methods=["GET"]),
+    Route("/v1/models/{name}", model, methods=["GET"]),
+]

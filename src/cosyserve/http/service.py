@@ -1,0 +1,49 @@
+"""What the routes share."""
+
+import time
+from dataclasses import dataclass, field
+
+from starlette.requests import HTTPConnection
+
+from cosyserve.http.bodies import BodyLimits
+from cosyserve.http.responses import SpeechResponse
+from cosyserve.http.sessions import Sessions
+from cosyserve.pool.pool import Pool
+from cosyserve.settings import Settings
+from cosyserve.speech.modes import Speaker
+from cosyserve.speech.requests import Draft, complete
+from cosyserve.speech.speakers import VoiceBook
+from cosyserve.voices.store import VoiceStore
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One a process; lives in the application's state.
+
+    default: the configured voice, which `speakers` knows too. started_at: Unix seconds.
+    """
+
+    settings: Settings
+    pool: Pool
+    default: Speaker
+    voices: VoiceStore
+    speakers: VoiceBook
+    started_at: int = field(default_factory=lambda: int(time.time()))
+    sessions: Sessions = field(default_factory=Sessions)
+
+    @property
+    def body_limits(self) -> BodyLimits:
+        """Of every request's body."""
+        server = self.settings.server
+        return BodyLimits(server.max_upload_bytes, server.client_stall_timeout_s)
+
+    async def speak(self, draft: Draft) -> SpeechResponse:
+        """The answer to a request for speech. Raises RequestRejected."""
+        speech = await complete(draft, self.speakers, self.settings.limits.max_text_chars)
+        return SpeechResponse(self.pool, speech, self.settings.server.client_stall_timeout_s)
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The service behind this request."""
+    service: Service = connection.app.state.service
+    return service

@@ -1,0 +1,115 @@
+"""The body of OpenAI's POST /v1/audio/speech: what may be in it, and the request that it stands for."""
+
+import base64
+import binascii
+import re
+from enum import StrEnum
+
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
+from cosyserve.errors import InvalidField, MalformedJson, TextTooLong
+from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
+
+MAX_INPUT_CHARS = 4096
+NAMES = FieldNames(text="input", instruction="instructions", prompt_text="ref_text", prompt="ref_audio", voice="voice")
+_DATA_URL = re.compile(r"data:[^,]{0,200}?(?P<base64>;base64)?,", re.ASCII | re.IGNORECASE)
+_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+class StreamFormat(StrEnum):
+    """How the audio is wrapped: in nothing, or in server-sent events."""
+
+    AUDIO = "audio"
+    SSE = "sse"
+
+
+class VoiceId(BaseModel):
+    """A voice as an object."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+
+
+class SpeechBody(BaseModel):
+    """OpenAI's fields, then ours. Fields of other names are ignored, and null is as good as absent."""
+
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True, title="SpeechBody")
+
+    input: str = Field(min_length=1, max_length=MAX_INPUT_CHARS)
+    """What to say."""
+    model: str | None = Field(None, max_length=256)
+    """Any name: a server has one model, and this field selects nothing."""
+    voice: str | VoiceId | None = None
+    """A stored voice, `default`, or one of OpenAI's names."""
+    response_format: AudioFormat | None = None
+    """The answer's format; mp3 where it is absent."""
+    speed: float | None = Field(None, ge=MIN_SPEED, le=MAX_SPEED)
+    """Pace: 1 is the model's own."""
+    instructions: str | None = None
+    """How to say it."""
+    stream_format: StreamFormat | None = None
+    """`audio` is the audio itself, as it is made; `sse` wraps it in server-sent events."""
+    ref_audio: str | None = None
+    """A recording of the voice to speak with, instead of `voice`: base64, or a data: URL of it."""
+    ref_text: str | None = None
+    """What is said in `ref_audio`."""
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    """The same seed gives the same audio."""
+    sample_rate: int | None = Field(None, ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)
+    """Of the answer, in Hz."""
+
+
+async def read_speech_body(body: bytes) -> Draft:
+    """Raises MalformedJson, InvalidField."""
+    said = _validate(body)
+    prompt = None
+    if said.ref_audio:
+        prompt = await anyio.to_thread.run_sync(decode_audio, said.ref_audio)
+    voice = said.voice.id if isinstance(said.voice, VoiceId) else said.voice
+    return Draft(
+        names=NAMES,
+        text=said.input.strip(),
+        instruction=(said.instructions or "").strip(),
+        prompt_text=(said.ref_text or "").strip(),
+        prompt=prompt,
+        voice=(voice or "").strip(),
+        format=AudioFormat.MP3 if said.response_format is None else said.response_format,
+        speed=1.0 if said.speed is None else said.speed,
+        seed=said.seed,
+        sample_rate=said.sample_rate,
+        events=said.stream_format is StreamFormat.SSE,
+    )
+
+
+def decode_audio(text: str, name: str = NAMES.prompt) -> bytes:
+    """Base64, bare or in a data: URL, to the file in it. Raises InvalidField."""
+    text = text.strip()
+    data = _DATA_URL.match(text)
+    if (data is None and _OTHER_URL.match(text)) or (data is not None and data["base64"] is None):
+        raise InvalidField(
+            f"{name} is a URL that is not fetched: send the file in base64, or a data: URL with ;base64", param=name
+        )
+    encoded = text[data.end() :] if data else text
+    try:
+        audio = base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidField(f"{name} is not base64: {error}", param=name) from error
+    if not audio:
+        raise InvalidField(f"{name} is an empty file", param=name)
+    return audio
+
+
+def _validate(body: bytes) -> SpeechBody:
+    try:
+        return SpeechBody.model_validate_json(body)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if not problem["loc"]:
+        raise MalformedJson(f"the body is not a JSON object: {problem['msg']}")
+    name, message = str(problem["loc"][0]), problem["msg"]
+    if problem["type"] == "string_too_long":
+        raise TextTooLong(f"{name}: {message[0].lower()}{message[1:]}", param=name)
+    raise InvalidField(f"{name}: {message[0].lower()}{message[1:]}", param=name)

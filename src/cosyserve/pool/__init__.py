@@ -1,0 +1,1 @@
+"""Jobs and workers: who runs where, what a death means, and the processes themselves."""

@@ -1,0 +1,363 @@
+"""The pool's brain, without I/O: which job runs where, and what becomes of it when a worker dies, hangs or answers.
+
+What happens comes in as method calls with the time (seconds on any steady clock); what must be done about processes
+goes out as actions; audio and endings go to each job's sink. `pool.py` is the body around it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from cosyserve.errors import (
+    InvalidPrompt,
+    LineFull,
+    NoWorker,
+    Overdue,
+    ServiceError,
+    Stopping,
+    SynthesisFailed,
+    UnspeakableText,
+    WaitedTooLong,
+    WorkerDied,
+)
+from cosyserve.pool.admission import WaitingLine
+from cosyserve.pool.job import Job, JobState
+from cosyserve.pool.worker import Worker, WorkerState
+from cosyserve.protocol import (
+    Cancel,
+    Cancelled,
+    Chunk,
+    Done,
+    Failed,
+    FailureCode,
+    FromWorker,
+    Heartbeat,
+    LoadFailed,
+    Ready,
+    Shutdown,
+    Synthesize,
+)
+from cosyserve.settings import LimitSettings, WorkerSettings
+
+MAX_RETRIES = 2
+"""How often a job whose audio has not reached its listener runs again after its worker died."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Spawn a process for this worker."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put a message on this worker's queue."""
+
+    worker: int
+    message: Synthesize | Cancel | Shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL this worker's process."""
+
+    worker: int
+    reason: str
+
+
+Action = Start | Send | Kill
+
+
+class Dispatcher:
+    """Jobs in, actions out.
+
+    devices: what each worker is pinned to, one entry a worker. act: called with each action, in order, at once.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[str | None],
+        workers: WorkerSettings,
+        limits: LimitSettings,
+        act: Callable[[Action], None],
+    ) -> None:
+        self.workers = [
+            Worker(
+                index,
+                device,
+                start_timeout_s=workers.start_timeout_s,
+                stall_timeout_s=workers.stall_timeout_s,
+            )
+            for index, device in enumerate(devices)
+        ]
+        self.line = WaitingLine(limits.max_waiting, limits.wait_timeout_s)
+        self.stopping = False
+        self._limits = limits
+        self._act = act
+
+    @property
+    def running(self) -> int:
+        """Streams in use, those included that still owe an answer to Cancel."""
+        return sum(len(worker.jobs) for worker in self.workers)
+
+    @property
+    def health(self) -> str:
+        """`ok` while a worker is ready, else `starting`, `unavailable` or `stopping`."""
+        if self.stopping:
+            return "stopping"
+        if any(worker.state is WorkerState.READY for worker in self.workers):
+            return "ok"
+        return "unavailable" if all(worker.hopeless for worker in self.workers) else "starting"
+
+    def start(self, now: float) -> None:
+        """Spawn every worker."""
+        for worker in self.workers:
+            self._start(worker, now)
+
+    def submit(self, job: Job, now: float) -> None:
+        """Run the job, or let it wait. Raises Unavailable."""
+        if self.stopping:
+            raise Stopping("the service is stopping; send the request to another instance, or again later")
+        if self.health != "ok":
+            raise NoWorker(self._why_no_worker())
+        job.waiting_since = now
+        self.line.join(job)
+        self._dispatch(now)
+        if job.state is JobState.WAITING and self.line.overfull:
+            self.line.leave(job)
+            raise LineFull(
+                f"{self._limits.max_concurrency} streams are running and the waiting line is full; try again shortly"
+            )
+
+    def cancel(self, job: Job, now: float) -> None:
+        """The listener has gone: the job leaves the line at once, or its stream when the worker answers."""
+        if job.state is JobState.WAITING:
+            self.line.leave(job)
+            job.state = JobState.OVER
+            self._dispatch(now)
+        elif job.state is JobState.RUNNING:
+            assert job.worker is not None
+            job.state = JobState.LEAVING
+            job.leaving_since = now
+            self._act(Send(job.worker.index, Cancel(job.id)))
+
+    def received(self, index: int, message: FromWorker, now: float) -> None:
+        """A worker sent a message. What was under way when it was given up, a late Ready say, changes nothing."""
+        worker = self.workers[index]
+        if not worker.alive:
+            return
+        worker.heard(now)
+        match message:
+            case Heartbeat():
+                pass
+            case Ready():
+                self._ready(worker, message, now)
+            case LoadFailed():
+                log.error("engine cannot load", worker=index, reason=message.message)
+                worker.unfit(message.message, now)
+                self._fail_line_if_hopeless()
+            case Chunk():
+                job = worker.jobs.get(message.job_id)
+                if job is not None and job.state is JobState.RUNNING:
+                    job.fed_at = now
+                    job.sink.feed(message.pcm)
+            case Done() | Failed() | Cancelled():
+                self._finished(worker, message, now)
+            case _:
+                assert_never(message)
+
+    def lost(self, index: int, reason: str, now: float) -> None:
+        """A worker's pipe has closed: its jobs run again or break."""
+        worker = self.workers[index]
+        alive = worker.alive
+        jobs = worker.lost(reason, now)
+        if alive:
+            log.error("worker lost", worker=index, reason=reason, jobs=[job.id for job in jobs])
+        self.line.rejoin([job for job in jobs if self._survives(job, now)])
+        self._dispatch(now)
+
+    def condemn(self, index: int, reason: str, now: float) -> None:
+        """A worker is past use, though its pipe is open."""
+        self._act(Kill(index, reason))
+        self.lost(index, reason, now)
+
+    def reaped(self, index: int, exit_reason: str, now: float) -> None:
+        """A lost worker's process is gone."""
+        worker = self.workers[index]
+        if worker.state is not WorkerState.DYING:
+            return
+        worker.reason = f"{worker.reason} ({exit_reason})"
+        worker.reaped(now)
+        if worker.crash_looping:
+            log.error("worker keeps dying before it is ready", worker=index, reason=worker.reason)
+            self._fail_line_if_hopeless()
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for job in self.line.overdue(now):
+            self._leave_line(job, WaitedTooLong(f"no stream came free within {self._limits.wait_timeout_s:g} s"))
+        for worker in self.workers:
+            if worker.state is WorkerState.RESTING and worker.due_at() <= now:
+                self._start(worker, now)
+            elif (reason := worker.overdue(now)) is not None:
+                self.condemn(worker.index, reason, now)
+            else:
+                self._end_overdue_jobs(worker, now)
+
+    def due_at(self) -> float:
+        """When `tick` has something to do, if nothing happens before."""
+        jobs = (self._audio_due_at(job) for worker in self.workers for job in worker.jobs.values())
+        return min([self.line.due_at(), *(worker.due_at() for worker in self.workers), *jobs])
+
+    def stop(self) -> None:
+        """Take no new jobs; those admitted go on."""
+        self.stopping = True
+
+    def shut_down(self, now: float) -> None:
+        """Send every worker home and end every job."""
+        self.stopping = True
+        error = Stopping("the service stopped before the audio was made")
+        for job in self.line:
+            self._leave_line(job, error)
+        for worker in self.workers:
+            for job in worker.lost("shut down", now):
+                self._end(job, error)
+            worker.stopped(now)
+            self._act(Send(worker.index, Shutdown()))
+
+    def _start(self, worker: Worker, now: float) -> None:
+        worker.started(now)
+        self._act(Start(worker.index))
+
+    def _ready(self, worker: Worker, message: Ready, now: float) -> None:
+        worker.ready(message, now)
+        log.info(
+            "worker ready",
+            worker=worker.index,
+            model_type=message.model_type,
+            sample_rate=message.sample_rate,
+            streams=message.streams,
+            device=worker.device,
+            **message.details,
+        )
+        self._dispatch(now)
+
+    def _dispatch(self, now: float) -> None:
+        """Run whoever can run, in the order of the line.
+
+        A job that may not run beside others claims the least loaded worker, which then takes nobody else, so that it
+        empties: the line does not starve its head.
+        """
+        claimed: set[int] = set()
+        for job in self.line:
+            if self.running >= self._limits.max_concurrency:
+                return
+            worker = self._choose(job, claimed)
+            if worker is not None:
+                self.line.leave(job)
+                self._run(job, worker, now)
+            elif not job.deaths:
+                return
+            elif (emptying := self._least_loaded(claimed)) is not None:
+                claimed.add(emptying.index)
+
+    def _choose(self, job: Job, claimed: set[int]) -> Worker | None:
+        digest = job.request.prompt.digest
+        return min(
+            (worker for worker in self.workers if worker.index not in claimed and worker.welcomes(job)),
+            key=lambda worker: (len(worker.jobs), not worker.knows(digest)),
+            default=None,
+        )
+
+    def _least_loaded(self, claimed: set[int]) -> Worker | None:
+        ready = [w for w in self.workers if w.state is WorkerState.READY and w.index not in claimed]
+        return min(ready, key=lambda worker: len(worker.jobs), default=None)
+
+    def _run(self, job: Job, worker: Worker, now: float) -> None:
+        job.state = JobState.RUNNING
+        job.worker = worker
+        job.running_since = now
+        job.queue_wait_s += now - job.waiting_since
+        job.fed_at = None
+        worker.assign(job, now)
+        job.sink.begin(worker.sample_rate)
+        self._act(Send(worker.index, job.request))
+
+    def _finished(self, worker: Worker, message: Done | Failed | Cancelled, now: float) -> None:
+        job = worker.jobs.pop(message.job_id, None)
+        if job is None:
+            return
+        if isinstance(message, Done):
+            worker.finished()
+            job.timings = message.timings
+        if job.state is JobState.RUNNING:
+            self._end(job, _ending(message))
+        job.state = JobState.OVER
+        self._dispatch(now)
+
+    def _survives(self, job: Job, now: float) -> bool:
+        """Decide what becomes of a job whose worker died. Returns whether it waits to run again."""
+        if job.state is JobState.LEAVING:
+            job.state = JobState.OVER
+            return False
+        job.deaths += 1
+        if not job.sink.rewind():
+            self._end(job, WorkerDied("the worker died while this stream was running"))
+            return False
+        if job.deaths > MAX_RETRIES:
+            self._end(job, WorkerDied(f"the worker died under this request {job.deaths} times; it is not tried again"))
+            return False
+        job.state = JobState.WAITING
+        job.worker = None
+        job.waiting_since = now
+        return True
+
+    def _end_overdue_jobs(self, worker: Worker, now: float) -> None:
+        for job in list(worker.jobs.values()):
+            if self._audio_due_at(job) <= now:
+                job.sink.end(Overdue("the engine made no audio in time"))
+                self.cancel(job, now)
+
+    def _audio_due_at(self, job: Job) -> float:
+        if job.state is not JobState.RUNNING:
+            return float("inf")
+        return job.audio_due_at(self._limits.first_chunk_timeout_s, self._limits.next_chunk_timeout_s)
+
+    def _fail_line_if_hopeless(self) -> None:
+        if self.health == "unavailable":
+            for job in self.line:
+                self._leave_line(job, NoWorker(self._why_no_worker()))
+
+    def _leave_line(self, job: Job, error: ServiceError) -> None:
+        self.line.leave(job)
+        self._end(job, error)
+
+    def _end(self, job: Job, error: ServiceError | None) -> None:
+        job.state = JobState.OVER
+        job.sink.end(error)
+
+    def _why_no_worker(self) -> str:
+        if self.health == "unavailable":
+            return "no worker can start; the server's log says why"
+        return "the workers are starting; try again shortly"
+
+
+def _ending(message: Done | Failed | Cancelled) -> ServiceError | None:
+    """What the client of a running job is told when the worker's last message has come."""
+    match message:
+        case Done():
+            return None
+        case Cancelled():
+            return SynthesisFailed("the worker gave the request up")
+        case Failed(code=FailureCode.UNSPEAKABLE_TEXT):
+            return UnspeakableText(message.message, param="text")
+        case Failed(code=FailureCode.INVALID_PROMPT):
+            return InvalidPrompt(message.message, param="prompt_wav")
+        case Failed():
+            return SynthesisFailed(message.message)

@@ -1,0 +1,133 @@
+"""The audio of running jobs on its way to their listeners, and the bound on how much of it is held.
+
+A slow reader never holds a GPU stream: its audio waits here. All of it together stays within `max_buffered_bytes`;
+above that, whoever is furthest behind is cut off.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from cosyserve.audio.formats import BYTES_PER_SAMPLE
+from cosyserve.audio.pace import Pace
+from cosyserve.errors import ListenerStalled, ServiceError
+
+PIECE_BYTES = 48_000
+"""What goes to a listener at once: a second of speech, so that the stall timeout means about the same for all."""
+
+
+class BufferLedger:
+    """The bytes that all streams hold together."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held_bytes = 0
+        self._streams: set[AudioStream] = set()
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held now."""
+        return self._held_bytes
+
+    def add(self, stream: "AudioStream", size: int) -> None:
+        """`stream` holds `size` more bytes; negative when it gave some away."""
+        self._held_bytes += size
+        self._streams.add(stream) if stream.backlog_bytes else self._streams.discard(stream)
+        while self._held_bytes > self._limit_bytes:
+            max(self._streams, key=lambda held: held.backlog_bytes).cut_off(
+                ListenerStalled("the audio held for slow readers reached server.max_buffered_bytes")
+            )
+
+
+class AudioStream:
+    """One job's sink and its listener's source. Everything runs on the event loop.
+
+    abandon: called when the listener is lost, so that the job stops.
+    """
+
+    def __init__(self, ledger: BufferLedger, abandon: Callable[[], None]) -> None:
+        self.sample_rate = 0
+        self.pace = Pace(time.monotonic())
+        self.backlog_bytes = 0
+        self.interrupt: Callable[[], None] = lambda: None
+        """Called when the listener is cut off, to end a send that it blocks."""
+        self._ledger = ledger
+        self._abandon = abandon
+        self._chunks: deque[memoryview] = deque()
+        self._changed = asyncio.Event()
+        self._taken = False
+        self._ended = False
+        self._error: ServiceError | None = None
+
+    def begin(self, sample_rate: int) -> None:
+        """Sink: a worker has the job."""
+        self.sample_rate = sample_rate
+        self.pace = Pace(time.monotonic())
+
+    def feed(self, pcm: bytes) -> None:
+        """Sink: more audio."""
+        if self._ended or not pcm:
+            return
+        self.pace.feed(time.monotonic(), len(pcm) / BYTES_PER_SAMPLE / max(1, self.sample_rate))
+        self._chunks.append(memoryview(pcm))
+        self._changed.set()
+        self._hold(len(pcm))
+
+    def rewind(self) -> bool:
+        """Sink: forget what the listener has not taken, unless it has taken some."""
+        if self._taken:
+            return False
+        self._drop()
+        return True
+
+    def end(self, error: ServiceError | None) -> None:
+        """Sink: no more comes. What is held is still taken; then the error is raised."""
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._changed.set()
+
+    @property
+    def error(self) -> ServiceError | None:
+        """Why the audio ended early."""
+        return self._error
+
+    async def take(self) -> bytes | None:
+        """Wait for the next piece, up to PIECE_BYTES; None at the whole end. Raises what `end` was given."""
+        while not self._chunks and not self._ended:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._chunks:
+            self._taken = True
+            pcm = self._chunks.popleft()
+            if len(pcm) > PIECE_BYTES:
+                self._chunks.appendleft(pcm[PIECE_BYTES:])
+                pcm = pcm[:PIECE_BYTES]
+            self._hold(-len(pcm))
+            return bytes(pcm)
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def cut_off(self, error: ServiceError) -> None:
+        """The listener is too far behind: what it has not taken is dropped, and the job stops."""
+        self.end(error)
+        self._error = error
+        self.close()
+        self.interrupt()
+
+    def close(self) -> None:
+        """The listener is gone, or has all it wanted. Safe to call again."""
+        self._ended = True
+        self._drop()
+        self._changed.set()
+        self._abandon()
+
+    def _drop(self) -> None:
+        self._chunks.clear()
+        self._hold(-self.backlog_bytes)
+
+    def _hold(self, size: int) -> None:
+        self.backlog_bytes += size
+        self._ledger.add(self, size)

@@ -1,0 +1,1 @@
+"""A request for speech: what a client said, checked and complete."""

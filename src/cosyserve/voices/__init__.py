@@ -1,0 +1,1 @@
+"""Voices: uploaded recordings, and those that are kept under a name."""

@@ -1,0 +1,254 @@
+"""The stored voices: which there are, and their prompts, decoded when first needed and kept within bounds."""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from cosyserve.errors import (
+    InvalidPrompt,
+    InvalidVoiceName,
+    StorageFailed,
+    TooManyVoices,
+    UnreadableVoice,
+    UploadTooLarge,
+    VoiceExists,
+    VoiceNotFound,
+)
+from cosyserve.protocol import Prompt
+from cosyserve.settings import VoiceSettings
+from cosyserve.voices.files import (
+    SUFFIX,
+    BrokenVoiceFile,
+    Voice,
+    delete_voice,
+    read_audio,
+    read_voice,
+    remove_parts,
+    write_voice,
+)
+from cosyserve.voices.names import clean_name, file_stem, name_key
+from cosyserve.voices.prompts import decode_prompt, media_type_of
+
+MAX_NOTE_CHARS = 1000
+"""Of what is stored about a voice and used by nobody here: its description and consent."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A voice as a client sends it. audio: a WAV, FLAC, OGG or MP3 file. param: what the client called that field."""
+
+    name: str
+    audio: bytes
+    prompt_text: str = ""
+    instruction: str = ""
+    description: str = ""
+    consent: str = ""
+    param: str = "audio_sample"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    voice: Voice
+    path: Path
+
+
+class VoiceStore:
+    """One folder of voice files. Every method may block on the disk, and may be called from any thread.
+
+    The folder belongs to one server: what others do to it is seen at the next start.
+    """
+
+    def __init__(self, settings: VoiceSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._prompts = PromptCache(settings.max_cached_bytes)
+
+    def load(self) -> None:
+        """Find the voices that the folder has, and decode those of `voices.preload`. Not before the log is set up."""
+        if self._settings.dir.is_dir():
+            self._scan(self._settings.dir)
+        for name in self._settings.preload:
+            self._preload(name)
+
+    def listing(self) -> list[Voice]:
+        """All of them, by name."""
+        return sorted((entry.voice for entry in list(self._entries.values())), key=lambda voice: voice.name)
+
+    def find(self, name: str) -> Voice | None:
+        """The voice that answers to the name."""
+        entry = self._entries.get(name_key(name))
+        return None if entry is None else entry.voice
+
+    def add(self, upload: Upload) -> Voice:
+        """Check and store. On return it is on the disk. Raises RequestRejected, StorageFailed."""
+        name = clean_name(upload.name)
+        size, most = len(upload.audio), self._settings.max_bytes
+        if size > most:
+            raise UploadTooLarge(
+                f"{upload.param} has {size} bytes: the limit is {most} (voices.max_bytes)", param=upload.param
+            )
+        self._check_room(name)
+        prompt = decode_prompt(upload.audio, upload.param)
+        voice = Voice(
+            name=name,
+            created_at=int(time.time()),
+            digest=_digest(upload.audio),
+            media_type=media_type_of(upload.audio),
+            size=len(upload.audio),
+            sample_rate=prompt.sample_rate,
+            duration_s=round(prompt.duration_s, 3),
+            prompt_text=upload.prompt_text,
+            instruction=upload.instruction,
+            description=upload.description,
+            consent=upload.consent,
+        )
+        path = self._settings.dir / f"{file_stem(name)}{SUFFIX}"
+        with self._lock:
+            # Again: another upload may have been quicker.
+            self._check_room(name)
+            try:
+                write_voice(path, voice, upload.audio)
+            except OSError as error:
+                log.exception("a voice could not be stored", voice=name, path=str(path))
+                raise StorageFailed(f"the voice could not be stored: {error.strerror or 'see the log'}") from error
+            self._entries[name_key(name)] = _Entry(voice, path)
+        self._prompts.put(voice.digest, prompt)
+        return voice
+
+    def delete(self, name: str) -> Voice:
+        """Forget it; requests that speak with it already have what they need. Raises VoiceNotFound, StorageFailed."""
+        with self._lock:
+            entry = self._entry(name)
+            try:
+                delete_voice(entry.path)
+            except OSError as error:
+                log.exception("a voice could not be deleted", voice=entry.voice.name, path=str(entry.path))
+                raise StorageFailed(f"the voice could not be deleted: {error.strerror or 'see the log'}") from error
+            del self._entries[name_key(name)]
+        return entry.voice
+
+    def audio(self, name: str) -> tuple[Voice, bytes]:
+        """The audio file as it was uploaded. Raises VoiceNotFound, UnreadableVoice."""
+        while True:
+            entry = self._entry(name)
+            try:
+                audio = read_audio(entry.path)
+                if _digest(audio) == entry.voice.digest:
+                    return entry.voice, audio
+                reason = "the audio is not what was uploaded"
+            except BrokenVoiceFile as error:
+                reason = str(error)
+            # Deleted meanwhile, or deleted and uploaded anew? Then what is there now counts.
+            if self._entries.get(name_key(name)) is entry:
+                raise _unreadable(entry, reason)
+
+    def prompt(self, name: str) -> tuple[Voice, Prompt]:
+        """The voice and its prompt. Raises VoiceNotFound, UnreadableVoice."""
+        cached = self.cached_prompt(name)
+        if cached is not None:
+            return cached
+        voice, audio = self.audio(name)
+        try:
+            prompt = decode_prompt(audio)
+        except InvalidPrompt as error:
+            raise _unreadable(self._entry(name), error.message) from error
+        self._prompts.put(voice.digest, prompt)
+        return voice, prompt
+
+    def cached_prompt(self, name: str) -> tuple[Voice, Prompt] | None:
+        """The same where nothing has to be read; never blocks. Raises VoiceNotFound."""
+        voice = self._entry(name).voice
+        prompt = self._prompts.get(voice.digest)
+        return None if prompt is None else (voice, prompt)
+
+    def _entry(self, name: str) -> _Entry:
+        try:
+            return self._entries[name_key(name)]
+        except KeyError:
+            raise _not_found(name) from None
+
+    def _check_room(self, name: str) -> None:
+        taken = self.find(name)
+        if taken is not None:
+            alike = "" if taken.name == name else f", which {name!r} is too easily taken for"
+            raise VoiceExists(f"there is a voice {taken.name!r} already{alike}: delete it first", param="name")
+        if len(self._entries) >= self._settings.max_count:
+            raise TooManyVoices(f"there are {len(self._entries)} voices already (voices.max_count): delete one first")
+
+    def _scan(self, folder: Path) -> None:
+        """What is broken is told in the log and left as it is."""
+        try:
+            remove_parts(folder)
+        except OSError as error:
+            log.warning("remains of unfinished uploads could not be removed", dir=str(folder), reason=str(error))
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            try:
+                voice = read_voice(path)
+                clean_name(voice.name)
+            except (BrokenVoiceFile, InvalidVoiceName) as error:
+                log.warning("not a whole voice, left out", path=str(path), reason=str(error))
+                continue
+            first = self._entries.setdefault(name_key(voice.name), _Entry(voice, path))
+            if first.path != path:
+                log.warning("a second voice of the same name, left out", path=str(path), voice=voice.name)
+
+    def _preload(self, name: str) -> None:
+        try:
+            self.prompt(name)
+        except (VoiceNotFound, UnreadableVoice) as error:
+            log.warning("a voice of voices.preload is not there", voice=name, reason=error.message)
+
+
+class PromptCache:
+    """Decoded prompts by the hash of their files, the ones used longest ago dropped first. Safe in threads."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._prompts: OrderedDict[str, Prompt] = OrderedDict()
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What the samples take."""
+        return self._held_bytes
+
+    def get(self, digest: str) -> Prompt | None:
+        """The prompt, where it is held."""
+        with self._lock:
+            if digest in self._prompts:
+                self._prompts.move_to_end(digest)
+            return self._prompts.get(digest)
+
+    def put(self, digest: str, prompt: Prompt) -> None:
+        """Hold it, and drop others for it."""
+        with self._lock:
+            if digest in self._prompts:
+                return
+            self._prompts[digest] = prompt
+            self._held_bytes += prompt.samples.nbytes
+            while self._held_bytes > self._limit_bytes:
+                _, dropped = self._prompts.popitem(last=False)
+                self._held_bytes -= dropped.samples.nbytes
+
+
+def _digest(audio: bytes) -> str:
+    return hashlib.blake2b(audio, digest_size=16).hexdigest()
+
+
+def _unreadable(entry: _Entry, reason: str) -> UnreadableVoice:
+    name = entry.voice.name
+    log.error("a stored voice cannot be read", voice=name, path=str(entry.path), reason=reason)
+    return UnreadableVoice(f"the stored voice {name!r} cannot be read: delete it and upload it again")
+
+
+def _not_found(name: str) -> VoiceNotFound:
+    return VoiceNotFound(f"there is no voice named {name[:64]!r}")

@@ -1,0 +1,149 @@
+"""What Prometheus is told: how requests for speech went, and the state of the pool at the moment it asks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from cosyserve import __version__
+from cosyserve.pool.worker import WorkerState
+
+SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 4.0)
+MAX_STAGES = 32
+"""Engines name their stages; from the 33rd name on they are `other`, so that no engine can fill Prometheus up."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """The pool at one moment. workers: each one's state; restarts: how often each one's process was replaced."""
+
+    running: int
+    waiting: int
+    max_concurrency: int
+    buffered_bytes: int
+    workers: Sequence[WorkerState]
+    restarts: Sequence[int]
+
+
+class Metrics:
+    """One registry of its own, so that two applications in a process do not meet."""
+
+    def __init__(self, read_pool: Callable[[], PoolState]) -> None:
+        self._registry = registry = CollectorRegistry()
+        registry.register(_PoolCollector(read_pool))
+        self.requests = Counter(
+            "cosyserve_speech_requests",
+            "Requests for speech that asked the pool for a stream, by how they ended: ok, or the error's code.",
+            ["route", "mode", "format", "outcome"],
+            registry=registry,
+        )
+        self.error_answers = Counter(
+            "cosyserve_error_answers",
+            "Error answers of all routes, by status and code; a stream that breaks after its first byte is none.",
+            ["status", "code"],
+            registry=registry,
+        )
+        self.queue_wait = Histogram(
+            "cosyserve_queue_wait_seconds",
+            "Time in line before a worker took the request.",
+            ["route"],
+            buckets=(0.001, 0.005, 0.01, *SECONDS),
+            registry=registry,
+        )
+        self.first_chunk = Histogram(
+            "cosyserve_first_chunk_seconds",
+            "First-chunk latency: from the admission of a request to its first audio.",
+            ["route", "mode"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.total = Histogram(
+            "cosyserve_request_seconds",
+            "From the admission of a request for speech to its end, the client's reading included.",
+            ["route"],
+            buckets=(*SECONDS, 120.0, 300.0),
+            registry=registry,
+        )
+        self.real_time_factor = Histogram(
+            "cosyserve_real_time_factor",
+            "Seconds of work for a second of audio, waiting in line excluded; above 1 a listener hears gaps.",
+            ["route", "mode"],
+            buckets=FACTORS,
+            registry=registry,
+        )
+        self.underruns = Counter(
+            "cosyserve_underruns",
+            "Chunks that came later than the audio before them lasts.",
+            ["route"],
+            registry=registry,
+        )
+        self.underrun_seconds = Counter(
+            "cosyserve_underrun_seconds",
+            "The silence that underruns make for a listener who plays from the first chunk on.",
+            ["route"],
+            registry=registry,
+        )
+        self.audio_seconds = Counter(
+            "cosyserve_audio_seconds",
+            "Seconds of audio that went to clients.",
+            ["route", "format"],
+            registry=registry,
+        )
+        self.websocket_connections = Gauge(
+            "cosyserve_websocket_connections", "WebSocket connections that are open.", registry=registry
+        )
+        self._stages = Histogram(
+            "cosyserve_stage_seconds",
+            "Time of a finished request by stage, as the engine names its stages.",
+            ["stage"],
+            buckets=(0.001, 0.005, 0.01, *SECONDS),
+            registry=registry,
+        )
+        self._stage_names: set[str] = set()
+
+    def stages(self, timings: Mapping[str, float]) -> None:
+        """The timings of a finished job: seconds by stage."""
+        for name, seconds in timings.items():
+            if name not in self._stage_names and len(self._stage_names) < MAX_STAGES:
+                self._stage_names.add(name)
+            self._stages.labels(name if name in self._stage_names else "other").observe(seconds)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The body of an answer and its media type, in the format that the Accept header asks for."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+
+class _PoolCollector(Collector):
+    """Nothing of it is counted twice: the numbers are the pool's own, read when they are asked for."""
+
+    def __init__(self, read_pool: Callable[[], PoolState]) -> None:
+        self._read_pool = read_pool
+
+    def collect(self) -> Iterator[Metric]:
+        pool = self._read_pool()
+        yield GaugeMetricFamily("cosyserve_running", "Streams in use.", value=pool.running)
+        yield GaugeMetricFamily("cosyserve_waiting", "Requests in line.", value=pool.waiting)
+        yield GaugeMetricFamily(
+            "cosyserve_max_concurrency", "Streams that may be in use at once.", value=pool.max_concurrency
+        )
+        yield GaugeMetricFamily("cosyserve_buffered_bytes", "Audio held for listeners.", value=pool.buffered_bytes)
+        workers = GaugeMetricFamily("cosyserve_workers", "Workers by state.", labels=["state"])
+        for state in WorkerState:
+            workers.add_metric([state], pool.workers.count(state))
+        yield workers
+        restarts = CounterMetricFamily("cosyserve_worker_restarts", "Processes replaced, by worker.", labels=["worker"])
+        for index, count in enumerate(pool.restarts):
+            restarts.add_metric([str(index)], count)
+        yield restarts
+        build = GaugeMetricFamily("cosyserve_build_info", "Always 1; the version is the label.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+
+    def describe(self) -> list[Metric]:
+        """Spares the pool a question at registration, before it is whole."""
+        return []

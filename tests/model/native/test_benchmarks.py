@@ -1,0 +1,128 @@
+"""The benchmarks of the engine native: they run, and their floors are of what the networks really do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from benchmarks.floors import Floors, Machine
+from benchmarks.native_trace import Floor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from cosyserve_workers.native.flow import Flow, FlowStep
+from cosyserve_workers.native.lm.model import LanguageModel
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
+from tests.model.conftest import ROOT
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def floors(small_checkpoint: Path) -> Floors:
+    return Floors.of(small_checkpoint)
+
+
+class Products(TorchDispatchMode):
+    """Counts the operations of products with weights, of all that happens while it is entered.
+
+    But not those of oneDNN, which takes the products of float32 on a CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.linear.default:
+            inputs, weight = args[:2]
+            self.operations += 2 * inputs.numel() * len(weight)
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_language_models_floor_is_its_products(small_checkpoint: Path, floors: Floors) -> None:
+    model = LanguageModel.load(small_checkpoint, CPU, torch.float64, slots=3, max_tokens=64)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    model.prefill([0, 1, 2], [model.embed(nothing, torch.arange(5), nothing)] * 3)
+    with Products() as products:
+        model.decode([0, 1, 2], torch.tensor([1, 2, 3]))
+    assert products.operations == 2 * floors.lm_weights * 3
+
+
+def test_the_flows_floor_is_its_products(small_checkpoint: Path, floors: Floors) -> None:
+    flow = Flow.load(small_checkpoint, CPU, torch.float64)
+    stream = flow.open(flow.voice_state(torch.arange(53), torch.zeros(106, 80), torch.ones(192)))
+    before = stream.frames_done
+    flow.reserve(253)  # what is solved once for all streams is no part of it
+    with Products() as products:
+        flow.advance([FlowStep(stream, torch.arange(200), keep=True)])
+    assert (before, stream.frames_done) == (100, 500)
+    assert products.operations == 400 * floors.flow_frame
+    once = Floor(floors, Machine(operations=1.0, bytes_read=1.0), torch.float32)
+    attention = 50 * sum(range(150, 501, 50)) * floors.flow_context
+    assert once.flow(100, 500) == 400 * floors.flow_frame + attention
+    assert once.flow(100, 333) + once.flow(333, 350) < once.flow(100, 350)
+
+
+def test_the_vocoders_floor_is_its_products(small_checkpoint: Path, floors: Floors) -> None:
+    vocoder = Vocoder.load(small_checkpoint, CPU, torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        (sound,) = vocoder.advance([VocoderStep(vocoder.open(0), torch.randn(80, 500), final=True)])
+    floor = len(sound) / 24_000 * floors.vocoder_second
+    assert 0.98 <= counter.get_total_flops() / floor < 1.1
+
+
+def run(*command: str) -> str:
+    # With two threads, streams are solved side by side.
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    line = [sys.executable, "-m", *command]
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    """The lines of all tables in a report, by their first cell."""
+    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
+    return {line[0].strip(): [cell.strip() for cell in line[1:]] for line in lines}
+
+
+@pytest.mark.full
+def test_the_comparison_runs(small_checkpoint: Path, library_path: Path) -> None:
+    report = cells(run("benchmarks.native", "--quick", "--rounds", "1", "--checkpoint", str(small_checkpoint)))
+    mean = "first audio, one stream, geometric mean"
+    rows = [
+        "first audio, one stream, P mod 25 = 0",
+        "first audio, one stream, P mod 25 = 10",
+        mean,
+        "audio seconds per second, 3 at once, 5 s each",
+        "first audio, median of 3 at once, 5 s each",
+        "wall time per audio second, 10 s against 5 s",
+        "CPU time per audio second, 10 s against 5 s",
+        "memory, 3 at once, 10 s each, state budget 0.01 GiB",
+    ]
+    assert list(report)[2:] == rows
+    ratios = [float(report[row][0]) for row in rows[:-1]]
+    assert all(ratio > 0 for ratio in ratios)
+    assert min(ratios[:2]) <= ratios[2] <= max(ratios[:2])
+    assert "GiB resident" in report[rows[-1]][1]
+
+
+def test_the_stages_add_up(small_checkpoint: Path) -> None:
+    command = ("--quick", "--checkpoint", str(small_checkpoint), "--at-once", "2", "--tokens", "40")
+    report = cells(run("benchmarks.native_stages", *command))
+    calls = {stage: int(report[stage][0]) for stage in ("decode", "sampling", "voice")}
+    # Two streams' tokens after the first and the stop are drawn in one batch or, if one joined later, a few more.
+    assert 40 <= calls["decode"] <= 80
+    assert calls["sampling"] > calls["decode"]
+    assert calls["voice"] == 0
+    shares = [int(cell.removesuffix("%")) for line in report.values() for cell in line[2:3] if cell.endswith("%")]
+    assert 95 <= sum(shares) <= 105
+    way = [float(report[part][0]) for part in ("turns: solve", "queue", "all")]
+    assert way[2] >= max(way[:2]) > 0

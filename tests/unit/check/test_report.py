@@ -1,0 +1,535 @@
+"""`cosyserve check`: real folders, real package metadata on a real import path, and stand-ins for nvidia-smi."""
+
+import argparse
+import importlib
+import io
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosyserve.check import report as check
+from cosyserve.check.library_folder import library_findings
+from cosyserve.check.model_folder import MODELS
+
+COMMON = (
+    "llm.pt",
+    "flow.pt",
+    "hift.pt",
+    "campplus.onnx",
+    "CosyVoice-BlankEN/config.json",
+    "CosyVoice-BlankEN/model.safetensors",
+    "CosyVoice-BlankEN/vocab.json",
+    "CosyVoice-BlankEN/merges.txt",
+)
+COSYVOICE2 = (*COMMON, "cosyvoice2.yaml", "speech_tokenizer_v2.onnx")
+COSYVOICE3 = (*COMMON, "cosyvoice3.yaml", "speech_tokenizer_v3.onnx")
+
+
+def make_model(directory: Path, files: tuple[str, ...] = COSYVOICE2) -> Path:
+    for name in files:
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(whole_file(name))
+    return directory
+
+
+def whole_file(name: str) -> bytes:
+    """As little as a file of that name can have and be whole."""
+    match Path(name).suffix:
+        case ".pt":
+            content = io.BytesIO()
+            with zipfile.ZipFile(content, "w") as archive:
+                archive.writestr("archive/data.pkl", b"weights")
+            return content.getvalue()
+        case ".onnx":
+            return b"\x08\x08\x3a\x02\x0a\x00"
+        case ".safetensors":
+            return b"\x02\0\0\0\0\0\0\0{}"
+    return b"text"
+
+
+def run_check(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    check.add_arguments(parser)
+    return check.run(parser.parse_args(argv))
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration, variable or GPU of the machine takes part."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for name in [name for name in os.environ if name.startswith(("COSYSERVE_", "CUDA_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder of packages there is: nothing else that is installed can be found."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    standard = [entry for entry in sys.path if entry and not entry.endswith(("-packages", "src", "workers"))]
+    monkeypatch.setattr(sys, "path", [str(folder), *standard])
+    # What other tests have imported would be found without looking for it.
+    for module in (
+        "torch",
+        "onnxruntime",
+        "transformers",
+        "espeakng_loader",
+        "cosyvoice",
+        "matcha",
+        "tensorrt",
+        "vllm",
+    ):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    importlib.invalidate_caches()
+    return folder
+
+
+@pytest.fixture
+def install(site: Path) -> Callable[..., None]:
+    """Put a distribution's metadata into `site`, as pip does."""
+
+    def write(name: str, version: str = "1.0", requires: tuple[str, ...] = ()) -> None:
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        lines = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
+        (info / "METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {line}" for line in requires), ""]))
+        importlib.invalidate_caches()
+
+    return write
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Install a shell script under that name."""
+
+    def write(script: str, interpreter: str = "/bin/sh") -> None:
+        program = tmp_path / "bin" / "nvidia-smi"
+        program.parent.mkdir()
+        program.write_text(f"#!{interpreter}\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    return write
+
+
+class TestModelFolder:
+    @pytest.mark.parametrize("files", [COSYVOICE2, COSYVOICE3])
+    def test_whole_folder_has_no_problems(self, tmp_path: Path, files: tuple[str, ...]) -> None:
+        assert check.model_folder_problems(make_model(tmp_path / "m", files)) == []
+
+    @pytest.mark.parametrize("files", [COSYVOICE2, COSYVOICE3])
+    def test_each_missing_file_is_named(self, tmp_path: Path, files: tuple[str, ...]) -> None:
+        for name in files:
+            if name.endswith(".yaml"):
+                continue
+            folder = make_model(tmp_path / name.replace("/", "_"), files)
+            (folder / name).unlink()
+            [problem] = check.model_folder_problems(folder)
+            assert problem.startswith(f"{folder / name} is missing: ")
+            assert f"--include {name} --local_dir {folder}" in problem
+
+    @pytest.mark.parametrize("name", COSYVOICE2)
+    def test_empty_file_is_named(self, tmp_path: Path, name: str) -> None:
+        folder = make_model(tmp_path / "m")
+        (folder / name).write_bytes(b"")
+        [problem] = check.model_folder_problems(folder)
+        assert problem.startswith(f"{folder / name} is empty: delete")
+
+    def test_git_lfs_pointer_is_not_a_weight_file(self, tmp_path: Path) -> None:
+        folder = make_model(tmp_path / "m")
+        (folder / "llm.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+        [problem] = check.model_folder_problems(folder)
+        assert "llm.pt is a Git LFS pointer" in problem
+
+    @pytest.mark.parametrize("name", ["llm.pt", "campplus.onnx", "CosyVoice-BlankEN/model.safetensors"])
+    def test_file_that_is_cut_short_is_named(self, tmp_path: Path, name: str) -> None:
+        folder = make_model(tmp_path / "m")
+        (folder / name).write_bytes(whole_file(name)[:-1])
+        [problem] = check.model_folder_problems(folder)
+        assert problem.startswith(f"{folder / name} is cut short, or not what its name says: delete what is damaged")
+        assert f"--include {name} " in problem
+
+    def test_folder_in_a_files_place(self, tmp_path: Path) -> None:
+        folder = make_model(tmp_path / "m")
+        (folder / "hift.pt").unlink()
+        (folder / "hift.pt").mkdir()
+        [problem] = check.model_folder_problems(folder)
+        assert "hift.pt is a folder" in problem
+
+    def test_several_problems_are_all_told(self, tmp_path: Path) -> None:
+        folder = make_model(tmp_path / "m")
+        (folder / "llm.pt").unlink()
+        (folder / "flow.pt").write_bytes(b"")
+        missing, empty = check.model_folder_problems(folder)
+        assert "llm.pt is missing" in missing
+        assert "flow.pt is empty" in empty
+        assert "--include llm.pt flow.pt" in missing
+
+    def test_other_forms_of_weights_and_tokenizer_are_accepted(self, tmp_path: Path) -> None:
+        folder = make_model(tmp_path / "m")
+        blank = folder / "CosyVoice-BlankEN"
+        (blank / "model.safetensors").rename(blank / "pytorch_model.bin")
+        (blank / "vocab.json").rename(blank / "tokenizer.json")
+        (blank / "merges.txt").unlink()
+        assert check.model_folder_problems(folder) == []
+
+    def test_damaged_alternative_is_blamed_before_an_absent_one(self, tmp_path: Path) -> None:
+        folder = make_model(tmp_path / "m")
+        blank = folder / "CosyVoice-BlankEN"
+        (blank / "model.safetensors").unlink()
+        (blank / "pytorch_model.bin").write_bytes(b"")
+        [problem] = check.model_folder_problems(folder)
+        assert "pytorch_model.bin is empty" in problem
+
+    def test_missing_folder_says_how_to_get_it(self, tmp_path: Path) -> None:
+        folder = tmp_path / "my models" / "CosyVoice2"
+        [problem] = check.model_folder_problems(folder)
+        assert problem.startswith(f"the model folder {folder} is missing: ")
+        assert f"modelscope download --model iic/CosyVoice2-0.5B --local_dir '{folder}'" in problem
+
+    def test_folder_of_something_else(self, tmp_path: Path) -> None:
+        (tmp_path / "llm.pt").write_text("x")
+        [problem] = check.model_folder_problems(tmp_path)
+        assert "holds neither cosyvoice2.yaml nor cosyvoice3.yaml" in problem
+
+    def test_file_in_the_folders_place(self, tmp_path: Path) -> None:
+        file = tmp_path / "model.tar"
+        file.write_text("x")
+        assert check.model_folder_problems(file) == [
+            f"the model folder {file} is a file: set model.dir to a model folder"
+        ]
+
+    def test_path_that_the_system_refuses(self, tmp_path: Path) -> None:
+        [problem] = check.model_folder_problems(tmp_path / ("x" * 300))
+        assert "cannot be read" in problem
+
+
+class TestEngines:
+    def test_everything_of_the_extra_is_asked_for(self, install: Callable[..., None], tmp_path: Path) -> None:
+        install("torch")
+        install(
+            "cosyserve",
+            requires=(
+                "anyio>=4",
+                "torch<3,>=2.6; extra == 'native'",
+                'my-mel>=1; extra == "native"',
+                "x; extra == 'dev'",
+            ),
+        )
+        assert check.engine_problems("native", make_model(tmp_path / "m")) == [
+            "the engine native needs the package my-mel: pip install 'cosyserve[native]'"
+        ]
+
+    def test_requirement_with_a_further_condition_may_be_absent(
+        self, install: Callable[..., None], tmp_path: Path
+    ) -> None:
+        install("torch")
+        install("cosyserve", requires=("torch; extra == 'native'", "w; sys_platform == 'win32' and extra == 'native'"))
+        assert check.engine_problems("native", make_model(tmp_path / "m")) == []
+
+    def test_module_of_another_distribution_counts(
+        self, install: Callable[..., None], site: Path, tmp_path: Path
+    ) -> None:
+        install("cosyserve", requires=("onnxruntime-gpu; extra == 'native'",))
+        model = make_model(tmp_path / "m")
+        assert len(check.engine_problems("native", model)) == 1
+        (site / "onnxruntime").mkdir()
+        (site / "onnxruntime" / "__init__.py").write_text("raise RuntimeError('imported')")
+        importlib.invalidate_caches()
+        assert check.engine_problems("native", model) == []
+        assert "onnxruntime" not in sys.modules
+
+    @pytest.mark.parametrize(
+        ("engine", "package"), [("demo", "espeakng-loader"), ("native", "torch"), ("cosyvoice", "torch")]
+    )
+    def test_bare_checkout_asks_for_the_essential(self, site: Path, tmp_path: Path, engine: str, package: str) -> None:
+        model = make_model(tmp_path / "m")
+        assert check.engine_problems(engine, model) == [
+            f"the engine {engine} needs the package {package}: pip install 'cosyserve[{engine}]'"
+        ]
+        (site / f"{package.replace('-', '_')}.py").write_text("")
+        importlib.invalidate_caches()
+        assert check.engine_problems(engine, model) == []
+
+    def test_model_folder_is_asked_for_where_it_is_needed(self, install: Callable[..., None], tmp_path: Path) -> None:
+        install("torch")
+        install("espeakng-loader")
+        gone = tmp_path / "gone"
+        for engine in ("native", "cosyvoice"):
+            [problem] = check.engine_problems(engine, gone)
+            assert problem.startswith(f"the model folder {gone} is missing: ")
+        assert check.engine_problems("demo", gone) == []
+
+    @pytest.mark.parametrize("version", ["4.53.0", "4.57.6", "5.23.0"])
+    def test_transformers_that_makes_the_model_forget(
+        self, install: Callable[..., None], tmp_path: Path, version: str
+    ) -> None:
+        install("torch")
+        install("transformers", version)
+        [problem] = check.engine_problems("cosyvoice", make_model(tmp_path / "m"))
+        assert problem.startswith(f"with transformers {version} the library's language model forgets the text")
+        assert problem.endswith(": pip install 'transformers<4.53'")
+        assert check.engine_problems("native", tmp_path / "m") == []
+
+    @pytest.mark.parametrize("version", ["4.51.3", "4.52.4"])
+    def test_transformers_that_does_not(self, install: Callable[..., None], tmp_path: Path, version: str) -> None:
+        install("torch")
+        install("transformers", version)
+        assert check.engine_problems("cosyvoice", make_model(tmp_path / "m")) == []
+
+    def test_native_refuses_cosyvoice3(self, install: Callable[..., None], tmp_path: Path) -> None:
+        install("torch")
+        [problem] = check.engine_problems("native", make_model(tmp_path / "m", COSYVOICE3))
+        assert problem.startswith("the engine native runs CosyVoice2, not CosyVoice3: ")
+        assert check.engine_problems("cosyvoice", tmp_path / "m") == []
+
+    def test_own_engine_is_looked_up_and_not_imported(self, site: Path) -> None:
+        [problem] = check.engine_problems("my_tts.engine:create", site)
+        assert problem.startswith("the engine my_tts.engine:create needs the package 'my_tts': ")
+        (site / "my_tts").mkdir()
+        (site / "my_tts" / "__init__.py").write_text("raise RuntimeError('imported')")
+        importlib.invalidate_caches()
+        assert check.engine_problems("my_tts.engine:create", site) == []
+
+    @pytest.mark.parametrize("engine", ["cosyvoice2", "", ":create", "my_tts:", "my_tts"])
+    def test_unknown_engine(self, engine: str, tmp_path: Path) -> None:
+        [problem] = check.engine_problems(engine, tmp_path)
+        assert "is not known: use one of cosyvoice, native, demo" in problem
+
+    def test_relative_module_is_no_package(self, tmp_path: Path) -> None:
+        [problem] = check.engine_problems(".engine:create", tmp_path)
+        assert "needs the package" in problem
+
+
+class TestLibrary:
+    def make_library(self, folder: Path) -> Path:
+        (folder / "cosyvoice" / "cli").mkdir(parents=True)
+        (folder / "cosyvoice" / "__init__.py").write_text("")
+        (folder / "cosyvoice" / "cli" / "cosyvoice.py").write_text("")
+        return folder
+
+    @pytest.mark.usefixtures("site")
+    @pytest.mark.parametrize("matcha", ["third_party/Matcha-TTS/matcha", "matcha"])
+    def test_checkout(self, tmp_path: Path, matcha: str) -> None:
+        source = self.make_library(tmp_path / "CosyVoice")
+        [problem] = check.library_problems(source)
+        assert problem == (
+            f"{source} lacks its submodule Matcha-TTS: git -C {source} submodule update --init --recursive"
+        )
+        (source / matcha).mkdir(parents=True)
+        assert check.library_problems(source) == []
+
+    def test_folder_without_it(self, tmp_path: Path) -> None:
+        [problem] = check.library_problems(tmp_path)
+        assert problem.startswith(f"model.source_dir {tmp_path} holds no CosyVoice library: git clone --recursive ")
+
+    def test_import_path(self, site: Path) -> None:
+        (site / "cosyvoice.py").write_text("")
+        importlib.invalidate_caches()
+        [problem] = check.library_problems(None)
+        assert problem.startswith("the CosyVoice library is not importable: ")
+        (site / "cosyvoice.py").unlink()
+        self.make_library(site)
+        importlib.invalidate_caches()
+        assert check.library_problems(None) == []
+
+    def test_checkout_of_today_and_of_last_year(self, tmp_path: Path) -> None:
+        source = make_sources(tmp_path / "CosyVoice", models=("CosyVoice2", "CosyVoice3"), prompt="prompt_wav")
+        [finding] = library_findings(source, MODELS[1])
+        assert (finding.state, finding.text) == (
+            "ok",
+            f"the CosyVoice library in {source}: CosyVoice2 and CosyVoice3, prompts by path",
+        )
+        older = make_sources(tmp_path / "older", models=("CosyVoice2",), prompt="prompt_speech_16k")
+        assert library_findings(older, MODELS[0])[0].text.endswith(": CosyVoice2, prompts by tensor")
+        [problem] = library_findings(older, MODELS[1])
+        assert problem.text.endswith("does not know CosyVoice3, only CosyVoice2")
+        assert problem.remedy.startswith(f"git -C {older} pull --recurse-submodules")
+        assert problem.stops
+
+    def test_checkout_that_cannot_stream(self, tmp_path: Path) -> None:
+        source = make_sources(tmp_path / "old", models=("CosyVoice2",), prompt="prompt_speech_16k", flow="finalize")
+        [problem] = library_findings(source, MODELS[0])
+        assert "of a generation that cosyserve does not know" in problem.text
+        assert problem.stops
+
+    def test_sources_that_cannot_be_read_are_no_known_generation(self, tmp_path: Path) -> None:
+        source = make_sources(tmp_path / "odd", models=("CosyVoice2",), prompt="prompt_wav")
+        (source / "cosyvoice" / "flow" / "flow.py").write_text("def inference(:")
+        [problem] = library_findings(source, None)
+        assert problem.stops
+
+
+def make_sources(folder: Path, *, models: tuple[str, ...], prompt: str, flow: str = "streaming, finalize") -> Path:
+    """A checkout as far as its generation shows."""
+    files = {
+        "cosyvoice/cli/cosyvoice.py": "".join(f"class {model}: pass\n" for model in models),
+        "cosyvoice/cli/frontend.py": f"class FrontEnd:\n    def frontend_zero_shot(self, tts_text, {prompt}): pass\n",
+        "cosyvoice/flow/flow.py": f"class Flow:\n    def inference(self, token, {flow}): pass\n",
+        "third_party/Matcha-TTS/matcha/__init__.py": "",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+class TestGpus:
+    def test_each_gpu_is_listed(self, nvidia_smi: Callable[[str], None]) -> None:
+        nvidia_smi(
+            'asked="--query-gpu=index,name,memory.total,driver_version,compute_cap --format=csv,noheader"\n'
+            'test "$*" = "$asked" || exit 2\n'
+            "echo '0, NVIDIA L20, 46068 MiB, 550.54.15, 8.9'\n"
+            "echo '1, NVIDIA H100 80GB HBM3, 81559 MiB, 550.54.15, 9.0'"
+        )
+        assert [(finding.state, finding.text) for finding in check.gpus()] == [
+            ("ok", "0  NVIDIA L20, 46068 MiB, driver 550.54.15, compute capability 8.9"),
+            ("ok", "1  NVIDIA H100 80GB HBM3, 81559 MiB, driver 550.54.15, compute capability 9.0"),
+        ]
+
+    def test_restriction_is_shown(self, nvidia_smi: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+        nvidia_smi("echo '0, NVIDIA L20, 46068 MiB, 550.54.15, 8.9'")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        assert check.gpus()[-1].text == "CUDA_VISIBLE_DEVICES=: workers see no others"
+
+    def test_not_installed(self) -> None:
+        [finding] = check.gpus()
+        assert finding.text == "no NVIDIA GPU found: nvidia-smi is not installed"
+        assert "demo works" in finding.remedy
+        assert not finding.stops
+
+    def test_failure_is_quoted(self, nvidia_smi: Callable[[str], None]) -> None:
+        nvidia_smi("echo; echo 'Failed to initialize NVML: Driver/library version mismatch' >&2; exit 18")
+        [finding] = check.gpus()
+        assert "nvidia-smi failed (Failed to initialize NVML: Driver/library version mismatch)" in finding.text
+
+    def test_silent_failure(self, nvidia_smi: Callable[[str], None]) -> None:
+        nvidia_smi("exit 9")
+        assert "nvidia-smi failed (it said nothing)" in check.gpus()[0].text
+
+    def test_no_devices(self, nvidia_smi: Callable[[str], None]) -> None:
+        nvidia_smi("echo 'No devices were found'")
+        assert "nvidia-smi listed none (No devices were found)" in check.gpus()[0].text
+
+    def test_hanging_one_is_given_up(self, nvidia_smi: Callable[[str], None], tmp_path: Path) -> None:
+        alive = tmp_path / "alive"
+        os.mkfifo(alive)
+        watch = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+        # Its child holds our pipe open too, and must go with it.
+        nvidia_smi(f"exec 9>{alive}\nsleep 3600 &\nwait")
+        [finding] = check.gpus(timeout_s=0.5)
+        assert "nvidia-smi gave no answer in 0.5 s" in finding.text
+        os.set_blocking(watch, True)
+        assert os.read(watch, 1) == b""  # comes when nobody has the other end open any more
+        os.close(watch)
+
+    def test_not_a_program(self, nvidia_smi: Callable[..., None]) -> None:
+        nvidia_smi("", interpreter="/nowhere/sh")
+        assert "nvidia-smi cannot be run" in check.gpus()[0].text
+
+
+class TestReport:
+    def test_demo_can_start(self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+        install("espeakng-loader", "0.2.4")
+        install("cosyserve", requires=("espeakng-loader>=0.2; extra == 'demo'",))
+        assert run_check("--engine", "demo") == 0
+        report = capsys.readouterr().out
+        assert "  ok       espeakng-loader      0.2.4\n" in report
+        assert "  ok       the engine demo can start\n" in report
+        assert "no NVIDIA GPU found" in report
+        assert "  missing" not in report
+
+    def test_missing_package_comes_with_its_remedy(
+        self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install(
+            "cosyserve", requires=("espeakng-loader>=0.2; extra == 'demo'", "not-there>=0.5", "ruff; extra == 'dev'")
+        )
+        assert run_check("--engine", "demo") == 1
+        report = capsys.readouterr().out
+        assert "  missing  espeakng-loader\n           -> pip install 'cosyserve[demo]'\n" in report
+        assert "Packages: front end\n  missing  not-there\n           -> pip install" in report
+        assert "  problem  the engine demo cannot start\n" in report
+        assert "ruff" not in report
+
+    def test_native_needs_its_model(
+        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        folder = make_model(tmp_path / "m")
+        arguments = ("--engine", "native", "--model-dir", str(folder))
+        assert run_check(*arguments) == 0
+        assert f"  ok       CosyVoice2 in {folder}\n" in capsys.readouterr().out
+        (folder / "flow.pt").unlink()
+        assert run_check(*arguments) == 1
+        report = capsys.readouterr().out
+        assert f"  missing  {folder}/flow.pt is missing\n           -> pip install modelscope" in report
+        assert "  problem  the engine native cannot start\n" in report
+
+    def test_optional_files_stop_nothing(
+        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        folder = make_model(tmp_path / "m")
+        (folder / "spk2info.pt").write_bytes(whole_file("spk2info.pt"))
+        assert run_check("--engine", "native", "--model-dir", str(folder)) == 0
+        report = capsys.readouterr().out
+        assert "  note     flow.decoder.estimator.fp32.onnx (optional) is missing" in report
+        assert "spk2info.pt" not in report
+
+    def test_cosyvoice_needs_its_library(
+        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        config = tmp_path / "config.toml"
+        config.write_text('[model]\nengine = "cosyvoice"\ndir = "m"\nsource_dir = "CosyVoice"\n')
+        make_model(tmp_path / "m")
+        assert run_check("--config", str(config)) == 1
+        assert f"model.source_dir {tmp_path}/CosyVoice holds no CosyVoice library" in capsys.readouterr().out
+
+    def test_cosyvoice_can_start_without_a_gpu_unless_tensorrt_is_demanded(
+        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        make_model(tmp_path / "m")
+        make_sources(tmp_path / "CosyVoice", models=("CosyVoice2",), prompt="prompt_wav")
+        config = tmp_path / "config.toml"
+        section = '[model]\nengine = "cosyvoice"\ndir = "m"\nsource_dir = "CosyVoice"\n'
+        config.write_text(section)
+        assert run_check("--config", str(config)) == 0
+        report = capsys.readouterr().out
+        assert "Library and accelerations\n  ok       the CosyVoice library in " in report
+        assert "  note     without TensorRT: there is no CUDA GPU\n" in report
+        config.write_text(f"{section}tensorrt = true\nvllm = true\n")
+        assert run_check("--config", str(config)) == 1
+        report = capsys.readouterr().out
+        assert "  problem  TensorRT is asked for, but there is no CUDA GPU\n" in report
+        assert "  missing  vllm needs a CUDA GPU, which is not there\n" in report
+        assert '; or set model.tensorrt to "auto" or "false"\n' in report
+
+    def test_missing_model_names_both_places(
+        self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        assert run_check("--engine", "native", "--model-dir", "gone") == 1
+        report = capsys.readouterr().out
+        assert f"--local_dir {Path.cwd()}/gone\n" in report
+        assert f"hf download FunAudioLLM/CosyVoice2-0.5B --local-dir {Path.cwd()}/gone\n" in report
+
+    def test_broken_configuration_still_gives_a_report(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = tmp_path / "broken.toml"
+        config.write_text("[model\n")
+        assert run_check("--config", str(config)) == 1
+        report = capsys.readouterr().out
+        assert "GPUs\n" in report
+        assert f"  problem  {config}: not valid TOML" in report

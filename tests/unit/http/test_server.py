@@ -1,0 +1,29 @@
+"""The listening socket: what accepted connections inherit from it."""
+
+import socket
+
+import pytest
+
+from cosyserve.http.server import _listen
+from cosyserve.settings import Settings, SettingsError
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.model_validate({"server": {"port": 0, "client_stall_timeout_s": 12.5}})
+
+
+def test_accepted_connections_send_each_chunk_at_once_and_give_up_on_who_reads_nothing(settings: Settings) -> None:
+    with _listen(settings) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 12_500
+
+
+def test_a_taken_port_is_told_in_one_line(settings: Settings) -> None:
+    with _listen(settings) as listener:
+        port = listener.getsockname()[1]
+        taken = Settings.model_validate({"server": {"port": port}})
+        with pytest.raises(SettingsError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*--port"):
+            _listen(taken)

@@ -1,0 +1,92 @@
+"""Which worker gets which GPU."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosyserve.pool.devices import assign_devices, visible_devices
+from cosyserve.settings import SettingsError
+
+FOUR = ["0", "1", "2", "3"]
+names = st.text(st.characters(categories=["L", "N"], include_characters="-"), min_size=1).filter(
+    lambda name: name != "-1"
+)
+
+
+class TestVisible:
+    @pytest.mark.parametrize(
+        ("value", "devices"),
+        [
+            ("", []),
+            ("0", ["0"]),
+            ("2,0", ["2", "0"]),
+            (" 1 , 3 ", ["1", "3"]),
+            ("GPU-abc,MIG-def", ["GPU-abc", "MIG-def"]),
+            ("-1", []),
+            ("0,-1,1", ["0"]),
+            ("0,,1", ["0", "1"]),
+        ],
+    )
+    def test_inherited(self, value: str, devices: list[str]) -> None:
+        assert visible_devices({"CUDA_VISIBLE_DEVICES": value}) == devices
+
+    @given(st.lists(names))
+    def test_inherited_ones_keep_their_order(self, devices: list[str]) -> None:
+        assert visible_devices({"CUDA_VISIBLE_DEVICES": ",".join(devices)}) == devices
+
+    @pytest.mark.parametrize(
+        ("script", "devices"),
+        [
+            ("printf '0\\n1\\n'", ["0", "1"]),
+            ("exit 9", []),
+            ("echo 'No devices were found'; exit 6", []),
+        ],
+    )
+    def test_asked_of_nvidia_smi(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, devices: list[str]
+    ) -> None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        assert visible_devices({}) == devices
+
+    def test_without_nvidia_smi(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert visible_devices({}) == []
+
+
+class TestAssignment:
+    @pytest.mark.parametrize(
+        ("count", "configured", "visible", "assigned"),
+        [
+            (1, [], [], [None]),
+            (2, [], ["0"], [None, None]),
+            (1, [], FOUR, ["0"]),
+            (3, [], ["5", "7"], ["5", "7", "5"]),
+            (2, ["1"], FOUR, ["1", "1"]),
+            (3, ["3", "1"], FOUR, ["3", "1", "3"]),
+            (2, ["1", "0"], ["5", "7"], ["7", "5"]),
+            (2, ["0", "1"], ["GPU-a", "GPU-b"], ["GPU-a", "GPU-b"]),
+            (2, ["GPU-x", "MIG-y"], [], ["GPU-x", "MIG-y"]),
+            (1, ["0", "1"], FOUR, ["0"]),
+        ],
+    )
+    def test_table(self, count: int, configured: list[str], visible: list[str], assigned: list[str | None]) -> None:
+        assert assign_devices(count, configured, visible) == assigned
+
+    @pytest.mark.parametrize(("visible", "says"), [([], "no GPU is visible"), (["0", "1"], "only 2 are visible")])
+    def test_an_index_that_is_not_there(self, visible: list[str], says: str) -> None:
+        with pytest.raises(SettingsError, match=says) as error:
+            assign_devices(1, ["2"], visible)
+        assert "workers.devices" in str(error.value)
+
+    @given(st.integers(1, 50), st.lists(names, min_size=2, unique=True))
+    def test_nobody_gets_two_more_than_another(self, count: int, visible: list[str]) -> None:
+        assigned = assign_devices(count, [], visible)
+        shares = [assigned.count(device) for device in visible]
+        assert sum(shares) == count
+        assert max(shares) - min(shares) <= 1

@@ -1,0 +1,143 @@
+"""Whatever happens, in whatever order: the dispatcher keeps its promises."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from cosyserve.errors import Unavailable
+from cosyserve.pool.dispatch import MAX_RETRIES
+from cosyserve.pool.job import Job, JobState
+from cosyserve.pool.worker import WorkerState
+from cosyserve.protocol import Cancelled, Failed, FailureCode
+from tests.unit.pool.conftest import House, sink
+
+CAP, STREAMS, WORKERS, LINE = 4, 3, 2, 5
+steps = st.integers(0, 10)
+
+
+class Dispatching(RuleBasedStateMachine):
+    """Two workers with three streams each, a cap of four, a line of five."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.house = House(WORKERS, STREAMS, max_concurrency=CAP, max_waiting=LINE)
+        self.jobs: list[Job] = []
+
+    def pick(self, number: int, *states: JobState) -> Job | None:
+        jobs = [job for job in self.jobs if job.state in states]
+        return jobs[number % len(jobs)] if jobs else None
+
+    @rule()
+    def submit(self) -> None:
+        job = self.house.job()
+        try:
+            self.house.dispatcher.submit(job, self.house.now)
+        except Unavailable:
+            assert job.worker is None
+            return
+        self.jobs.append(job)
+
+    @rule(number=steps)
+    def chunk(self, number: int) -> None:
+        if job := self.pick(number, JobState.RUNNING):
+            self.house.chunk(job)
+
+    @rule(number=steps)
+    def listen(self, number: int) -> None:
+        if (job := self.pick(number, JobState.RUNNING)) and sink(job).audio:
+            sink(job).taken = True
+
+    @rule(number=steps)
+    def finish(self, number: int) -> None:
+        if job := self.pick(number, JobState.RUNNING, JobState.LEAVING):
+            self.house.done(job)
+
+    @rule(number=steps)
+    def fail(self, number: int) -> None:
+        if job := self.pick(number, JobState.RUNNING):
+            assert job.worker is not None
+            message = Failed(job.id, FailureCode.ENGINE_FAILED, "")
+            self.house.dispatcher.received(job.worker.index, message, self.house.now)
+
+    @rule(number=steps)
+    def cancel(self, number: int) -> None:
+        if job := self.pick(number, JobState.WAITING, JobState.RUNNING):
+            self.house.dispatcher.cancel(job, self.house.now)
+
+    @rule(number=steps)
+    def answer_cancel(self, number: int) -> None:
+        if job := self.pick(number, JobState.LEAVING):
+            assert job.worker is not None
+            self.house.dispatcher.received(job.worker.index, Cancelled(job.id), self.house.now)
+
+    @rule(index=st.integers(0, WORKERS - 1))
+    def die(self, index: int) -> None:
+        if self.house.dispatcher.workers[index].state in {WorkerState.READY, WorkerState.STARTING}:
+            self.house.die(index)
+
+    @rule(index=st.integers(0, WORKERS - 1))
+    def become_ready(self, index: int) -> None:
+        if self.house.dispatcher.workers[index].state is WorkerState.STARTING:
+            self.house.ready(index)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 20.0, 100.0]))
+    def wait(self, seconds: float) -> None:
+        self.house.now += seconds
+        self.house.dispatcher.tick(self.house.now)
+        for worker in self.house.dispatcher.workers:
+            if worker.state is WorkerState.DYING:
+                self.house.dispatcher.reaped(worker.index, "killed", self.house.now)
+
+    @precondition(lambda self: self.jobs)
+    @rule()
+    def run_dry(self) -> None:
+        """Left alone with healthy workers, every job comes to its end."""
+        for _ in range(10 * len(self.jobs)):
+            for worker in self.house.dispatcher.workers:
+                self.become_ready(worker.index)
+            for job in self.jobs:
+                if job.state in {JobState.RUNNING, JobState.LEAVING}:
+                    self.house.done(job)
+            self.house.now = min(self.house.now + 1, self.house.dispatcher.due_at())
+            self.house.dispatcher.tick(self.house.now)
+        assert all(job.state is JobState.OVER for job in self.jobs)
+
+    @invariant()
+    def no_more_run_than_may(self) -> None:
+        assert self.house.dispatcher.running <= CAP
+        assert all(len(worker.jobs) <= STREAMS for worker in self.house.dispatcher.workers)
+
+    @invariant()
+    def every_job_is_in_one_place(self) -> None:
+        waiting, running = (
+            list(self.house.dispatcher.line),
+            [job for worker in self.house.dispatcher.workers for job in worker.jobs.values()],
+        )
+        for job in self.jobs:
+            assert waiting.count(job) == (job.state is JobState.WAITING)
+            assert running.count(job) == (job.state in {JobState.RUNNING, JobState.LEAVING})
+
+    @invariant()
+    def a_job_ends_once_and_what_ends_is_over(self) -> None:
+        for job in self.jobs:
+            assert len(sink(job).endings) <= 1
+            assert not sink(job).endings or job.state in {JobState.OVER, JobState.LEAVING}
+
+    @invariant()
+    def suspects_keep_to_themselves(self) -> None:
+        for worker in self.house.dispatcher.workers:
+            deaths = {job.deaths for job in worker.jobs.values()}
+            assert len(deaths) <= 1
+            assert max(deaths, default=0) < MAX_RETRIES or len(worker.jobs) == 1
+        assert all(sink(job).begun <= 1 + MAX_RETRIES for job in self.jobs)
+
+    @invariant()
+    def nobody_waits_beside_a_free_stream(self) -> None:
+        dispatcher = self.house.dispatcher
+        head = next(iter(dispatcher.line), None)
+        if head is not None and dispatcher.running < CAP:
+            assert not any(worker.welcomes(head) for worker in dispatcher.workers)
+
+
+Dispatching.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestDispatching = Dispatching.TestCase

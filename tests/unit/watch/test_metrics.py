@@ -1,0 +1,121 @@
+"""The registry: what is in it, what bounds its labels, and the dashboard that reads it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
+
+from cosyserve.pool.worker import WorkerState
+from cosyserve.watch.metrics import MAX_STAGES, Metrics, PoolState
+
+DASHBOARD = Path(__file__).parents[3] / "deploy/grafana-dashboard.json"
+STATE = PoolState(
+    running=3,
+    waiting=2,
+    max_concurrency=10,
+    buffered_bytes=4096,
+    workers=[WorkerState.READY, WorkerState.READY, WorkerState.RESTING],
+    restarts=[0, 1, 7],
+)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(lambda: STATE)
+
+
+def samples(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
+    """Values by name, then by the values of the labels."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(metrics.exposition("")[0].decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+def test_the_pool_at_this_moment(metrics: Metrics) -> None:
+    found = samples(metrics)
+    assert found["cosyserve_running"] == {(): 3}
+    assert found["cosyserve_waiting"] == {(): 2}
+    assert found["cosyserve_max_concurrency"] == {(): 10}
+    assert found["cosyserve_buffered_bytes"] == {(): 4096}
+    assert found["cosyserve_worker_restarts_total"] == {("0",): 0, ("1",): 1, ("2",): 7}
+    assert set(found["cosyserve_workers"]) == {(state,) for state in WorkerState}
+    assert found["cosyserve_workers"]["ready",] == 2
+    assert found["cosyserve_workers"]["starting",] == 0
+
+
+def test_stages_are_bounded(metrics: Metrics) -> None:
+    for number in range(1000):
+        metrics.stages({f"stage{number}": 0.1, "stage0": 0.2})
+    counts = samples(metrics)["cosyserve_stage_seconds_count"]
+    assert len(counts) == MAX_STAGES + 1
+    assert counts["other",] == 1000 - MAX_STAGES
+    assert counts["stage0",] == 1000
+
+
+def test_two_services_do_not_meet(metrics: Metrics) -> None:
+    other = Metrics(lambda: STATE)
+    other.underruns.labels("/synthesize").inc()
+    assert "cosyserve_underruns_total" not in samples(metrics)
+    assert samples(other)["cosyserve_underruns_total"] == {("/synthesize",): 1}
+
+
+def test_formats(metrics: Metrics) -> None:
+    assert metrics.exposition("")[1].startswith("text/plain")
+    body, media_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert media_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def expressions(node: Any) -> Iterator[str]:
+    """Every PromQL expression in the dashboard."""
+    if isinstance(node, dict):
+        if isinstance(node.get("expr"), str):
+            yield node["expr"]
+        for value in node.values():
+            yield from expressions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from expressions(value)
+
+
+def labels_of(metrics: Metrics) -> dict[str, set[str]]:
+    """The labels of each series, by the name that PromQL uses."""
+    known: dict[str, set[str]] = {}
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            labels = metric._labelnames
+            metric.labels(*("x" for _ in labels)) if labels else metric
+    for family in text_string_to_metric_families(metrics.exposition("")[0].decode()):
+        for sample in family.samples:
+            known[sample.name] = set(sample.labels)
+    return known
+
+
+def test_the_dashboard_asks_for_what_there_is(metrics: Metrics) -> None:
+    text = DASHBOARD.read_text(encoding="utf-8")
+    found = list(expressions(json.loads(text)))
+    assert len(found) >= 12
+    known = labels_of(metrics)
+    for expression in found:
+        names = re.findall(r"cosyserve_\w+", expression)
+        assert names, expression
+        for name in names:
+            assert name in known, f"{name} in {expression}"
+        for grouped in re.findall(r"by \(([^)]*)\)", expression):
+            assert set(re.split(r",\s*", grouped)) <= set().union(*(known[name] for name in names)), expression
+        histograms = re.findall(r"histogram_quantile\(", expression)
+        assert not histograms or all(name.endswith("_bucket") for name in names), expression
+
+
+def test_the_dashboard_shows_every_metric(metrics: Metrics) -> None:
+    asked = " ".join(expressions(json.loads(DASHBOARD.read_text(encoding="utf-8"))))
+    made_by_the_client = ("_created", "_sum", "_count")
+    for name in labels_of(metrics):
+        assert name.endswith(made_by_the_client) or name in asked, f"{name} is on no panel"

@@ -1,0 +1,1 @@
+"""The language model: text and a voice to speech tokens, many streams at once."""

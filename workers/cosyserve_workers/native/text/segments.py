@@ -1,0 +1,158 @@
+"""A user's text to the segments that are spoken one after another: normalisation and splitting, as upstream does them.
+
+The same words in the same segments as CosyVoice2's own front end with wetext (upstream: `CosyVoiceFrontEnd.
+text_normalize`, `split_paragraph`), and an answer where that one raises IndexError or AssertionError.
+"""
+
+import contextlib
+import re
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from itertools import groupby
+
+import inflect
+import wetext
+
+from cosyserve.protocol import FailureCode
+from cosyserve_workers.engine import RequestError
+from cosyserve_workers.native.text.tokenizer import TextTokenizer, without_control_tokens
+
+MAX_LENGTH = 80
+"""A segment is closed before the sentence that would make it longer than this, in characters of a text with Chinese in
+it, else in tokens..."""
+MIN_LENGTH = 60
+"""...if it is longer than this already. One long sentence is never cut."""
+MIN_LAST_LENGTH = 20
+"""A last segment shorter than this joins the one before it."""
+
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+_CHINESE_MARKS = "。？！；：、.?!;:"
+_ENGLISH_MARKS = ".?!;:"
+_CLOSING_QUOTES = ('"', "”")
+_CHINESE_REPLACEMENTS = (("²", "平方"), ("³", "立方"), (".", "。"), (" - ", "，"))
+_DROPPED = str.maketrans("", "", "（）【】`")
+
+
+class TextFrontEnd:
+    """Normalises and splits. Safe to use from several threads.
+
+    tokenizer: counts the tokens of English segments.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._chinese = wetext.Normalizer(remove_erhua=False)
+        self._english = wetext.Normalizer()
+        self._spell = inflect.engine()
+        self._lock = threading.Lock()  # neither wetext nor inflect says that threads may share it
+
+    def segments(self, text: str) -> list[str]:
+        """Return what is to be spoken, in order, each segment for one run of the model.
+
+        Raises RequestError (unspeakable text) where there is nothing to say: no letter and no digit.
+        """
+        normalised = self.normalise(text)
+        pieces: list[str] = []
+        if normalised and _CHINESE.search(text):
+            pieces = split(normalised, _CHINESE_MARKS, "。", len)
+        elif normalised:
+            pieces = split(normalised, _ENGLISH_MARKS, ".", lambda piece: len(self._tokenizer.encode(piece)))
+        spoken = [piece for piece in pieces if not _only_marks(piece)]
+        if not any(character.isalnum() for piece in spoken for character in piece):
+            raise RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter and no digit")
+        return spoken
+
+    def normalise(self, text: str) -> str:
+        """Return `text` with numbers, dates and signs as words, in one piece: what a prompt's transcript becomes too.
+
+        Control tokens are left out first, so that none is read aloud.
+        """
+        # A lone surrogate is no character; wetext refuses the whole text for one.
+        text = without_control_tokens(text).encode("utf-8", "ignore").decode("utf-8").strip()
+        if not text:
+            return ""
+        with self._lock:
+            if _CHINESE.search(text):
+                return _tidy_chinese(_in_words(self._chinese, text))
+            return self._spell_digits(_in_words(self._english, text))
+
+    def _spell_digits(self, text: str) -> str:
+        """Spell out what digits wetext has left (upstream: `spell_out_number`)."""
+        runs = ((digits, "".join(run)) for digits, run in groupby(text, str.isdigit))
+        return "".join(self._words(run) if digits else run for digits, run in runs)
+
+    def _words(self, digits: str) -> str:
+        try:
+            return str(self._spell.number_to_words(digits))
+        except inflect.NumOutOfRangeError:  # from 10 ** 36 on there are no words for it
+            return str(self._spell.number_to_words(digits, group=1))
+
+
+def _in_words(normaliser: wetext.Normalizer, text: str) -> str:
+    """Normalise with wetext; what it refuses (an empty line is enough) it gets again with single blanks, else stays."""
+    folded = " ".join(text.split())
+    for attempt in (text, folded):
+        with contextlib.suppress(Exception):  # bare assertions, among others
+            return str(normaliser.normalize(attempt))
+    return folded
+
+
+def split(text: str, marks: str, full_stop: str, length: Callable[[str], int]) -> list[str]:
+    """Split a normalised, non-empty text into segments of `MIN_LENGTH` to `MAX_LENGTH` by `length`.
+
+    Sentences end at one of `marks`; `full_stop` ends the last one where nothing else does.
+    """
+    segments: list[str] = []
+    open_segment = ""
+    for sentence in _sentences(text, marks, full_stop):
+        if length(open_segment + sentence) > MAX_LENGTH and length(open_segment) > MIN_LENGTH:
+            segments.append(open_segment)
+            open_segment = ""
+        open_segment += sentence
+    if open_segment and segments and length(open_segment) < MIN_LAST_LENGTH:
+        segments[-1] += open_segment
+    elif open_segment:
+        segments.append(open_segment)
+    return segments
+
+
+def _sentences(text: str, marks: str, full_stop: str) -> Iterator[str]:
+    """Yield the sentences of a text, each with its mark; of several marks in a row the first is kept.
+
+    A quotation mark right after a mark belongs to the sentence before it, even where that mark is dropped.
+    """
+    if text[-1] not in marks:
+        text += full_stop
+    sentence = ""
+    start = 0
+    for index, character in enumerate(text):
+        if character not in marks:
+            continue
+        if index > start:
+            yield from filter(None, (sentence,))
+            sentence = text[start : index + 1]
+        start = index + 1
+        if text[start : start + 1] in _CLOSING_QUOTES:
+            sentence += text[start] if sentence else ""
+            start += 1
+    yield from filter(None, (sentence,))
+
+
+def _tidy_chinese(text: str) -> str:
+    """Drop blanks that are not between two ASCII characters, and brackets; read some signs; close the sentence."""
+    text = _without_blanks(text.replace("\n", ""))
+    for sign, words in _CHINESE_REPLACEMENTS:
+        text = text.replace(sign, words)
+    text = text.translate(_DROPPED).replace("——", " ")
+    return re.sub("[，,、]+$", "。", text)
+
+
+def _without_blanks(text: str) -> str:
+    """Keep a blank only where an ASCII character that is no blank stands on either side of it."""
+    return re.sub("(?<![!-\x7f\x00-\x1f]) | (?![!-\x7f\x00-\x1f])", "", text)
+
+
+def _only_marks(text: str) -> bool:
+    """Tell whether there is nothing but punctuation and symbols in `text`."""
+    return all(unicodedata.category(character)[0] in "PS" for character in text)
