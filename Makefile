@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run model test test-light test-full lint format prompt clean
+.PHONY: help run model test test-light test-full lint format picture prompt clean
 
 help: ## this list
 	@echo 'make TARGET [ENGINE=$(ENGINE)] [ARGS="..."] [PYTHON=python3]'
@@ -55,14 +55,18 @@ define lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 endef
 
-lint: $(VENV)/.installed-dev ## ruff and mypy, changing nothing
+lint: $(VENV)/.installed-dev ## ruff, mypy and import-linter, changing nothing
 	$(lint)
 
 format: $(VENV)/.installed-dev ## let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+picture: $(VENV)/.installed-dev ## draw the rooms in docs/architecture.md anew
+	$(VENV)/bin/python docs/rooms.py
 
 prompt: $(VENV)/.installed-demo ## make the default voice prompt anew
 	$(VENV)/bin/python -m cosyserve_workers.demo.make_prompt asset/zero_shot_prompt.wav

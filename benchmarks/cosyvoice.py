@@ -238,7 +238,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def print_voices(args: argparse.Namespace) -> None:
     """Print the first chunk's cost with a voice never heard before and with the same voice again."""
     from cosyserve.protocol import EngineConfig, Mode, Prompt, Synthesize
-    from cosyserve_workers.cosyvoice import create
+    from cosyserve_workers.cosyvoice.factory import create
 
     engine = create(EngineConfig("cosyvoice", str(args.model_dir), str(args.source_dir), tensorrt=args.tensorrt))
     engine.warm_up()

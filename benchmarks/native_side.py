@@ -81,10 +81,10 @@ class Native:
     """The engine `native`."""
 
     def __init__(self, config: EngineConfig) -> None:
-        from cosyserve_workers.native.loading import load
+        from cosyserve_workers.native.loading import create
 
         self._draws = ForcedDraws(config.streams)
-        self.engine: Engine = load(config, draws=self._draws)
+        self.engine: Engine = create(config, draws=self._draws)
 
     def force(self, seed: int, tokens: Sequence[int]) -> None:
         """As `Side` says."""
@@ -95,7 +95,7 @@ class Library:
     """The library, by the engine `cosyvoice`."""
 
     def __init__(self, config: EngineConfig) -> None:
-        from cosyserve_workers.cosyvoice import create
+        from cosyserve_workers.cosyvoice.factory import create
 
         engine = create(config)
         self.engine: Engine = engine

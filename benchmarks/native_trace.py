@@ -12,7 +12,7 @@ import torch
 from benchmarks.floors import Floors, Machine, wait_for
 from benchmarks.native_side import ForcedDraws
 from benchmarks.takes import SAMPLE_RATE
-from cosyserve_workers.native.flow import Flow
+from cosyserve_workers.native.flow.flow import Flow
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.scheduler import Chunk, Prefill, Scheduler, Turn

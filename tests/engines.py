@@ -15,6 +15,7 @@ refuse=K    raise RequestError before chunk K
 hang=K      stop dead before chunk K, without a beat
 deaf=K      from chunk K on never ask `cancelled`, and wait for the gate
 broken=K    raise EngineBroken before chunk K
+stray=K     send what is no message before chunk K
 once=PATH   misbehave only where PATH is not there yet, and make it
 events=PATH append a line for each thing that happens, the request as it came among them
 """
@@ -43,7 +44,7 @@ CHUNK_SAMPLES = 2400
 SAMPLE_RATE = 24_000
 POLL_S = 0.005
 
-MISBEHAVIOURS = {"die", "tear", "fail", "refuse", "hang", "deaf", "broken"}
+MISBEHAVIOURS = {"die", "tear", "fail", "refuse", "hang", "deaf", "broken", "stray"}
 
 
 def expected_pcm(seed: int, chunks: int, length: int = CHUNK_SAMPLES) -> bytes:
@@ -70,7 +71,8 @@ class Scripted:
 
     model_type = "scripted"
     sample_rate = SAMPLE_RATE
-    details: Mapping[str, str] = {"kind": "test"}
+    # Named as the fields of a log record are: what an engine calls its details is its own affair.
+    details: Mapping[str, str] = {"kind": "test", "worker": "w", "device": "d", "event": "e", "level": "l"}
 
     def __init__(self, config: EngineConfig) -> None:
         self.streams = config.streams or 10
@@ -113,6 +115,8 @@ class Scripted:
             raise RequestError(FailureCode.UNSPEAKABLE_TEXT, "told to refuse")
         if script.get("broken") == str(index):
             raise EngineBroken("told to break")
+        if script.get("stray") == str(index):
+            _outbox().put("what is no message")
         if script.get("hang") == str(index):
             tell("hang")
             threading.Event().wait()
@@ -153,9 +157,14 @@ def _teller(path: str | None, request: Synthesize) -> Callable[[str], None]:
     return tell
 
 
+def _outbox() -> Outbox:
+    """This worker's."""
+    return next(thing for thing in gc.get_objects() if isinstance(thing, Outbox))
+
+
 def _tear(job_id: int, index: int, size: int) -> None:
     """Have a chunk's message torn as a kill in the middle of a write would leave it."""
-    connection = next(thing for thing in gc.get_objects() if isinstance(thing, Outbox))._connection
+    connection = _outbox()._connection
     send, before = connection.send, itertools.count()
 
     def torn_send(message: object) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from tests import sounds
+from tests.faults import unannounced
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 60.0
@@ -45,6 +46,8 @@ class Server:
     settings: sections of config.toml, over the harness's own (a free port, JSON logs, a short grace, the engine
     `tests.engines:create`, a default prompt). env: more environment. await_health: the /health status to wait for when
     entered. loads_model: whether that may take minutes. flags: more command line.
+
+    A traceback in its log that the test did not `announce` fails the test.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Server:
             verify=False,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
+        self._announced: list[str] = []
         self.url = ""
         self.port = 0
 
@@ -88,6 +92,16 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if error is None:
+            self.check_log()
+
+    def announce(self, words: str) -> None:
+        """From now on, tracebacks with these words in them are what the test is about."""
+        self._announced.append(words)
+
+    def check_log(self) -> None:
+        """Fail where the server met a fault that nobody announced."""
+        assert not (faults := unannounced(self.output(), self._announced)), "\n".join(faults)
 
     def start(self) -> None:
         """Spawn it, and wait until it has told its address and /health says what is awaited."""

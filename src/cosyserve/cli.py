@@ -37,8 +37,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from cosyserve import client
     from cosyserve.check import report as check
+    from cosyserve.client import command as client
 
     parser = _Parser(prog="cosyserve", description="CosyVoice2 text-to-speech behind HTTP.")
     parser.add_argument("--version", action="version", version=f"cosyserve {__version__}")

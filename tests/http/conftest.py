@@ -27,3 +27,4 @@ def server(shared_server: Server) -> Iterator[Server]:
     """The shared one, idle before and after."""
     yield shared_server
     shared_server.await_idle()
+    shared_server.check_log()

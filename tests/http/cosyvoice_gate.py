@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cosyserve.protocol import EngineConfig
-from cosyserve_workers import cosyvoice
+from cosyserve_workers.cosyvoice import factory
 from cosyserve_workers.cosyvoice.engine import CosyVoiceEngine
 
 GATE = "COSYSERVE_TEST_GATE"
@@ -16,7 +16,7 @@ POLL_S = 0.01
 def create(config: EngineConfig) -> CosyVoiceEngine:
     """Load the engine and put the gate before its last flow call."""
     gate = Path(os.environ[GATE])
-    engine = cosyvoice.create(config)
+    engine = factory.create(config)
     engine.warm_up()
     flow = engine.library.model.flow
     solve = flow.inference

@@ -55,6 +55,20 @@ def test_underruns(fresh: Server, tmp_path: Path) -> None:
         assert read(server, "cosyserve_underrun_seconds_total") > 0
 
 
+def test_a_fault_of_the_service_itself(fresh: Server) -> None:
+    """Counted, and told once, as a record; the worker whose message met it is replaced, and the request is answered."""
+    with fresh as server:
+        server.announce("what is no message")
+        # Three times under the same request, which then is given up.
+        check_error(server.speak(text="stray=0"), 500, "worker_died")
+        assert read(server, "cosyserve_internal_errors_total") == 3
+        told = server.logs("internal error")
+        assert [line["where"] for line in told] == ["a worker's message met a fault"] * 3
+        assert all("what is no message" in line["exception"] for line in told)
+        wait_for(lambda: server.health() == "ok", "the worker to be back")
+        assert server.speak(text="hello").status_code == 200
+
+
 def test_what_fails(fresh: Server, tmp_path: Path) -> None:
     script = Script(tmp_path, at=1)
     with fresh as server:

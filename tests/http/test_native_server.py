@@ -111,6 +111,24 @@ def test_a_killed_worker_is_replaced_and_what_was_not_heard_is_said_again(server
     assert server.speak(text="你好", prompt_wav=VOICE).status_code == 200
 
 
+def test_a_full_line_is_served_by_the_replacement(small_checkpoint: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Thirteen requests for the only worker, which is killed before any has sounded: ten on it, three in line."""
+    with server_on(tmp_path, small_checkpoint) as server, ThreadPoolExecutor(13) as clients:
+        (victim,) = server.model_info()["workers"]
+        # Held, so that nothing has sounded when it is killed.
+        os.kill(victim["pid"], signal.SIGSTOP)
+        jobs = [clients.submit(server.speak, text="你好，世界。", prompt_wav=VOICE, seed=seed) for seed in range(13)]
+        wait_for(lambda: (info := server.model_info())["running"] + info["waiting"] == 13, "all thirteen")
+        os.kill(victim["pid"], signal.SIGKILL)
+        answers = [job.result(300) for job in jobs]
+        assert [answer.status_code for answer in answers] == [200] * 13
+        alone = server.speak(text="你好，世界。", prompt_wav=VOICE, seed=3)
+        assert len(answers[3].content) == len(alone.content)
+        (worker,) = server.model_info()["workers"]
+        assert (worker["state"], worker["restarts"]) == ("ready", 1)
+        assert [line["details"] for line in server.logs("worker ready")] == [worker["details"]] * 2
+
+
 def test_a_model_that_cannot_load_is_unavailable_with_the_reason(
     small_checkpoint: Path,  # noqa: F811
     tmp_path: Path,

@@ -41,7 +41,7 @@ def _build(size: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cosyvoice(small_checkpoint: Path) -> Any:
     """The engine on it, which every test leaves as it was."""
-    from cosyserve_workers.cosyvoice import create
+    from cosyserve_workers.cosyvoice.factory import create
     from tests.model import cosyvoice_kit as kit
 
     return create(kit.config(small_checkpoint))

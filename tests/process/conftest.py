@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from cosyserve.watch import logs
+from tests.faults import unannounced
 from tests.process.pools import Gate, Journal
 from tests.serving import wait_for
 
@@ -49,7 +50,13 @@ def gate(tmp_path: Path) -> Gate:
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+def announced() -> list[str]:
+    """Words of the tracebacks that the test is about; any other in the log fails it."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: list[str]) -> Iterator[Callable[[], str]]:
     """The server's log, set up as the server does: call it for what is in it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -58,8 +65,11 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
         with monkeypatch.context() as patch:
             patch.setattr("sys.stderr", stderr)
             records = logs.configure("info", "json")
+        # pytest listens too.
+        root.handlers += handlers
         yield lambda: path.read_text(encoding="utf-8")
         records.stop()
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    assert not (faults := unannounced(path.read_text(encoding="utf-8"), announced)), "\n".join(faults)

@@ -13,12 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
+from prometheus_client import Counter
 
 from cosyserve.errors import ServiceError
-from cosyserve.pool.pool import Pool, WorkerStatus
+from cosyserve.pool.job import Job
+from cosyserve.pool.pool import Pool
+from cosyserve.pool.status import WorkerStatus
 from cosyserve.protocol import Mode, Prompt
 from cosyserve.settings import Settings
 from cosyserve.speech.requests import SpeechRequest
+from cosyserve.watch.faults import watch_loop
 from tests.engines import expected_pcm
 from tests.serving import DEADLINE_S, POLL_S, Tables
 
@@ -45,6 +49,10 @@ async def running_pool(
     """A started pool, and an ended one afterwards. ready: wait for every worker first."""
     tables: Tables = {**sections, "model": {"engine": engine, **sections.get("model", {})}}
     pool = Pool(Settings.model_validate(tables))
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    # As the application does; the log is looked through for faults.
+    watch_loop(loop, Counter("faults", "Of this pool.", registry=None))
     pool.start()
     try:
         if ready:
@@ -53,6 +61,7 @@ async def running_pool(
     finally:
         await pool.close()
         pool.kill()
+        loop.set_exception_handler(handler)
 
 
 def all_ready(pool: Pool) -> bool:
@@ -92,6 +101,7 @@ class Listener:
     """Submits a request and reads its audio as it comes. listens: read from the start, or when told."""
 
     def __init__(self, pool: Pool, text: str, seed: int = 1, *, prompt: Prompt = PROMPT, listens: bool = True) -> None:
+        self.text = text
         self.seed = seed
         self.pcm = b""
         self.admitted = pool.submit(SpeechRequest(text, Mode.CROSS_LINGUAL, "", "", prompt, seed=seed))
@@ -122,6 +132,13 @@ class Listener:
     async def hears(self) -> None:
         """Wait until something has arrived."""
         await until(lambda: self.pcm, "audio")
+
+    @property
+    def deaths(self) -> int:
+        """How many workers died under it."""
+        job = self.admitted.ticket
+        assert isinstance(job, Job)
+        return job.deaths
 
     def leave(self) -> None:
         """Hang up."""

@@ -89,7 +89,7 @@ async def test_an_only_worker_s_successor_runs_what_was_unsent(journal: Journal,
 async def test_what_nobody_has_taken_is_made_again(journal: Journal, gate: Gate) -> None:
     async with running_pool() as pool:
         listener = Listener(pool, f"{gate.word} at=2 {journal.word}", listens=False)
-        await until(lambda: pool.buffered_bytes == 2 * CHUNK_BYTES, "two chunks in the buffer")
+        await until(lambda: pool.state.buffered_bytes == 2 * CHUNK_BYTES, "two chunks in the buffer")
         victim = pid_of(pool)
         kill(victim)
         await replaced(pool, victim)
@@ -110,14 +110,14 @@ async def test_a_listener_who_leaves_while_the_worker_dies_is_not_tried_again(jo
         os.kill(victim, signal.SIGSTOP)
         leaving.leave()
         kill(victim)
-        await until(lambda: pool.waiting == 1, "the retry to stand in line")
+        await until(lambda: pool.state.waiting == 1, "the retry to stand in line")
         lost.leave()
         await replaced(pool, victim)
         gate.open()
         after = Listener(pool, journal.word, 3)
 
         assert await after.outcome() == "ok"
-        assert (pool.running, pool.waiting) == (0, 0)
+        assert (pool.state.running, pool.state.waiting) == (0, 0)
     assert len(journal.starts(1)) == len(journal.starts(2)) == 1
 
 
@@ -250,4 +250,4 @@ async def test_poisonous_requests_in_a_crowd(journal: Journal) -> None:
             else:
                 assert (outcome, listener.is_begun(chunks[seed])) == ("worker_died", True), seed
         await until(lambda: all_ready(pool), "both workers to be back")
-        assert (pool.running, pool.waiting, pool.buffered_bytes) == (0, 0, 0)
+        assert (pool.state.running, pool.state.waiting, pool.state.buffered_bytes) == (0, 0, 0)

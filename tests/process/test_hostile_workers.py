@@ -115,7 +115,7 @@ async def test_deaths_leave_no_thread_and_no_descriptor() -> None:
 
         assert parent.num_fds() <= descriptors
         assert pipe_threads() == threads
-        assert len(pool._burials) == 0
+        assert len(pool._crew._processes) == 3
         assert [status.restarts for status in pool.statuses()] == [4] * 3
 
 
@@ -155,3 +155,20 @@ async def test_a_worker_that_will_not_go_is_killed(monkeypatch: pytest.MonkeyPat
 async def test_what_an_engine_says_of_itself_crosses_as_text() -> None:
     async with running_pool("tests.process.hostile:OddDetails") as pool:
         assert worker(pool).details == {"dtype": "float16"}
+
+
+async def test_what_is_no_message_costs_its_worker_and_nobody_else(
+    announced: list[str], gate: Gate, tmp_path: Path
+) -> None:
+    """A fault of the service in a callback of the event loop: told once, and what follows it happens all the same."""
+    announced.append("AssertionError: Expected code to be unreachable, but got: 'what is no message'")
+    async with running_pool(workers={"count": 2}) as pool:
+        victim = pid_of(pool, 0)
+        stray = Listener(pool, f"stray=0 once={tmp_path}/once", 1)
+        beside = Listener(pool, f"{gate.word} at=0", 2)
+        await replaced(pool, victim)
+        gate.open()
+        assert [await listener.outcome() for listener in (stray, beside)] == ["ok", "ok"]
+        assert stray.is_whole()
+        assert beside.is_whole()
+        assert [status.restarts for status in pool.statuses()] == [1, 0]

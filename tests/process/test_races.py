@@ -63,7 +63,7 @@ async def test_what_runs_and_waits_when_the_pool_closes_is_told_so(journal: Jour
         assert sounding.is_cut()
         assert unsent.pcm == waiting.pcm == b""
         assert journal.starts(3) == []
-        assert (pool.running, pool.waiting, pool.buffered_bytes) == (0, 0, 0)
+        assert (pool.state.running, pool.state.waiting, pool.state.buffered_bytes) == (0, 0, 0)
         await pool.close()
 
 
@@ -90,7 +90,7 @@ async def test_a_pool_that_closes_while_its_workers_die_starts_no_more(
             lambda: log().count("worker starting") == log().count("worker process ended") >= 2,
             "an end in the log for each start",
         )
-        assert pool._processes == {}
+        assert pool._crew._processes == {}
 
 
 async def test_a_cancel_that_crosses_the_last_message(journal: Journal, gate: Gate) -> None:
@@ -106,7 +106,7 @@ async def test_a_cancel_that_crosses_the_last_message(journal: Journal, gate: Ga
             leaving.leave()
             assert await following.outcome() == "ok"
             assert following.is_whole(2)
-        assert (pool.running, pool.waiting) == (0, 0)
+        assert (pool.state.running, pool.state.waiting) == (0, 0)
         assert worker(pool).restarts == 0
 
 
@@ -151,7 +151,7 @@ async def test_nothing_is_left_of_a_wild_mixture(seed: int, tmp_path: Path, jour
                 case _:
                     await asyncio.sleep(dice.random() * 0.02)
         for listener in listeners:
-            chunks = int(listener.admitted.job.request.text.split()[0].removeprefix("chunks="))
+            chunks = int(listener.text.split()[0].removeprefix("chunks="))
             outcome = await listener.outcome()
             if listener in left:
                 assert listener.is_begun(chunks) or listener.pcm == b""
@@ -160,10 +160,10 @@ async def test_nothing_is_left_of_a_wild_mixture(seed: int, tmp_path: Path, jour
             else:
                 assert outcome in {"worker_died", "no_worker"}
                 # Even with all of its audio: a death before Done leaves open whether there was more.
-                assert listener.is_begun(chunks) or listener.admitted.job.deaths == 3
+                assert listener.is_begun(chunks) or listener.deaths == 3
         await until(lambda: all_ready(pool), "both workers to be back")
-        await until(lambda: pool.running == 0, "the last Cancels to be answered")
-        assert (pool.waiting, pool.buffered_bytes, len(pool._open_streams)) == (0, 0, 0)
+        await until(lambda: pool.state.running == 0, "the last Cancels to be answered")
+        assert (pool.state.waiting, pool.state.buffered_bytes, len(pool._open_streams)) == (0, 0, 0)
         for number in range(10):
             listener = Listener(pool, "", number)
             assert await listener.outcome() == "ok"

@@ -88,7 +88,7 @@ async def test_an_unanswered_cancel_is_a_stall_though_others_beat(journal: Journ
         assert await beating.outcome() == "ok"
         assert beating.is_whole()
         assert len(journal.starts(2)) == 1
-        assert (pool.running, pool.waiting) == (0, 0)
+        assert (pool.state.running, pool.state.waiting) == (0, 0)
 
 
 async def test_a_cancelled_job_s_stream_is_free_again_only_when_the_engine_has_let_go(
@@ -99,7 +99,7 @@ async def test_a_cancelled_job_s_stream_is_free_again_only_when_the_engine_has_l
         await journal.tells("gate")
         deaf.leave()
         following = Listener(pool, journal.word, 2)
-        assert (pool.running, pool.waiting) == (1, 1)
+        assert (pool.state.running, pool.state.waiting) == (1, 1)
         gate.open()
 
         assert await following.outcome() == "ok"

@@ -53,7 +53,7 @@ async def test_who_waits_is_told_when_no_worker_can_come_back(tmp_path: Path, jo
 
         assert await dying.outcome() == await waiting.outcome() == "no_worker"
         assert pool.health == "unavailable"
-        assert (pool.running, pool.waiting) == (0, 0)
+        assert (pool.state.running, pool.state.waiting) == (0, 0)
 
         healed.touch()
         await until(lambda: pool.health == "ok", "the service to heal")
@@ -98,7 +98,7 @@ async def test_a_library_that_hangs_while_it_loads_is_killed_too(monkeypatch: py
 async def test_an_engine_that_cannot_load_is_not_tried_again(log: Callable[[], str]) -> None:
     async with running_pool("tests.engines:cannot_load", ready=False, workers={"count": 2}) as pool:
         await until(lambda: pool.health == "unavailable", "both to give up")
-        await until(lambda: not pool._processes, "both processes to be gone")
+        await until(lambda: not pool._crew._processes, "both processes to be gone")
         for index in (0, 1):
             status = worker(pool, index)
             assert (status.state, status.restarts, status.pid) == ("unfit", 0, None)

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 import cosyserve
-from cosyserve import client
+from cosyserve.client import command as client
 
 PCM = struct.pack("<24000h", *(index % 2000 - 1000 for index in range(24000)))
 """One second of audio."""
@@ -153,7 +153,7 @@ def say(*argv: str) -> int:
 def start_say(*argv: str, stdout: int | None = None, stderr: int | None = None) -> "subprocess.Popen[bytes]":
     """The same in a process of its own, for what concerns signals, pipes and terminals."""
     program = (
-        "import argparse, sys; from cosyserve import client; parser = argparse.ArgumentParser();"
+        "import argparse, sys; from cosyserve.client import command as client; parser = argparse.ArgumentParser();"
         "client.add_arguments(parser); sys.exit(client.run(parser.parse_args()))"
     )
     surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

@@ -39,7 +39,7 @@ def loaded_after(code: str, folder: Path) -> set[str]:
         "import cosyserve.cli; cosyserve.cli._parser()",
         "import cosyserve.http.server",
         "import cosyserve.check.report",
-        "import cosyserve.client",
+        "import cosyserve.client.command",
         EVERY_MODULE,
     ],
 )
@@ -65,7 +65,7 @@ def test_the_message_classes_need_no_numpy_to_be_unpickled(tmp_path: Path) -> No
     """A worker unpickles its WorkerSpec before the thread counts are set."""
     code = (
         "import pickle\n"
-        "from cosyserve.pool.launch import WorkerSpec\n"
+        "from cosyserve.wire.worker_spec import WorkerSpec\n"
         "from cosyserve.protocol import EngineConfig\n"
         "spec = WorkerSpec(0, EngineConfig('demo', '', '', 'auto', 'auto', False, 0, None), None, 1, 'info')\n"
         "assert pickle.loads(pickle.dumps(spec)) == spec"

@@ -59,9 +59,9 @@ class EngineBroken(Exception):
 EngineFactory = Callable[[EngineConfig], Engine]
 
 BUILT_IN = {
-    "demo": "cosyserve_workers.demo:create",
-    "cosyvoice": "cosyserve_workers.cosyvoice:create",
-    "native": "cosyserve_workers.native:create",
+    "demo": "cosyserve_workers.demo.factory:create",
+    "cosyvoice": "cosyserve_workers.cosyvoice.factory:create",
+    "native": "cosyserve_workers.native.loading:create",
 }
 
 

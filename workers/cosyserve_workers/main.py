@@ -8,10 +8,10 @@ import sys
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from cosyserve.pool.launch import GROUP_SIGNALS, WorkerSpec
 from cosyserve.protocol import LoadFailed, Ready, Shutdown, ToWorker
-from cosyserve.watch.logs import configure_worker
+from cosyserve.wire.logs import configure_worker
 from cosyserve.wire.queues import Inbox, Outbox, QueueClosed
+from cosyserve.wire.worker_spec import GROUP_SIGNALS, WorkerSpec
 from cosyserve_workers.engine import Engine, LoadError, load_engine
 from cosyserve_workers.loop import Loop
 

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-from cosyserve.audio.formats import AudioFormat, Encoder, make_encoder
+from cosyserve.audio.encoders import Encoder, make_encoder
+from cosyserve.audio.formats import AudioFormat
 
 Result = TypeVar("Result")
 

@@ -1,5 +1,6 @@
 """The application: routes, middleware, error handlers, and the lifespan that owns the pool."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,9 @@ from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker
 from cosyserve.voices.prompts import load_default_prompt
 from cosyserve.voices.store import VoiceStore
+from cosyserve.watch.faults import watch_loop
+from cosyserve.watch.metrics import Metrics
+from cosyserve.watch.reports import Reporter
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -38,16 +42,19 @@ def build_app(settings: Settings) -> Starlette:
     """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
     keys = load_keyring(settings.server)
     default, store = _default_speaker(settings), VoiceStore(settings.voices)
-    service = Service(settings, Pool(settings), default, store, VoiceBook(default, store))
+    pool = Pool(settings)
+    reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
+    service = Service(settings, pool, reporter, default, store, VoiceBook(default, store))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watch_loop(asyncio.get_running_loop(), reporter.metrics.internal_errors)
         store.load()
-        service.pool.start()
+        pool.start()
         try:
             yield
         finally:
-            await service.pool.close()
+            await pool.close()
 
     middleware = [Middleware(RequestId), Middleware(LingeringClose)]
     if settings.server.cors_origins:

@@ -1,6 +1,5 @@
 """Forms as they come over the wire: multipart and urlencoded, read whole and within bounds."""
 
-from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import FormData, UploadFile
@@ -13,8 +12,6 @@ from cosyserve.http.bodies import BodyLimits, check_declared_length, content_typ
 MAX_FORM_PARTS = 100
 MULTIPART = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
-
-Form = Mapping[str, str | UploadFile]
 
 
 async def read_form(request: Request, limits: BodyLimits) -> dict[str, str | UploadFile]:

@@ -13,9 +13,9 @@ from cosyserve.audio.encoding import encoding
 from cosyserve.audio.formats import BYTES_PER_SAMPLE, check_sample_rate, output_rate
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
 from cosyserve.http import events
-from cosyserve.pool.pool import Admitted, Pool
+from cosyserve.pool.seam import Admitted, SpeechPool
 from cosyserve.speech.requests import SpeechRequest
-from cosyserve.watch.reports import Origin, Report
+from cosyserve.watch.reports import Origin, Report, Reporter
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +33,8 @@ class ErrorResponse(JSONResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if "app" in scope:
-            pool: Pool = scope["app"].state.service.pool
-            pool.reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
+            reporter: Reporter = scope["app"].state.service.reporter
+            reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
         await super().__call__(scope, receive, send)
 
 
@@ -52,23 +52,24 @@ class SpeechResponse:
     can tell half an answer from a whole one. A disconnect, at any moment, cancels the job at once.
     """
 
-    def __init__(self, pool: Pool, speech: SpeechRequest, stall_timeout_s: float) -> None:
+    def __init__(self, pool: SpeechPool, reporter: Reporter, speech: SpeechRequest, stall_timeout_s: float) -> None:
         """Raises InvalidField where the format cannot carry the sample rate."""
         check_sample_rate(speech.format, speech.sample_rate)
         self._pool = pool
+        self._reporter = reporter
         self._speech = speech
         self._stall_timeout_s = stall_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Raises ServiceError before the response starts."""
-        origin, reporter = Origin.of(scope), self._pool.reporter
+        origin = Origin.of(scope)
         try:
             admitted = self._pool.submit(self._speech)
         except ServiceError as refusal:
-            reporter.refused(origin, self._speech, refusal)
+            self._reporter.refused(origin, self._speech, refusal)
             raise
         stream = admitted.stream
-        report = reporter.begin(origin, self._speech, admitted.job, stream)
+        report = self._reporter.begin(origin, self._speech, admitted.ticket, stream)
         error: ServiceError | None = ListenerGone("the client disconnected")
         with anyio.CancelScope() as speaking:
             stream.interrupt = speaking.cancel
@@ -94,7 +95,7 @@ class SpeechResponse:
         sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
         async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
             media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
-            await send(self._start(media_type, sample_rate, admitted.job.request.seed))
+            await send(self._start(media_type, sample_rate, admitted.ticket.seed))
             try:
                 while pcm is not None:
                     report.took(pcm)

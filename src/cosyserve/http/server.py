@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from cosyserve.http import websocket_buffer
 from cosyserve.http.app import build_app
 from cosyserve.http.service import Service
-from cosyserve.pool.pool import Pool
+from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.watch.logs import configure
 
@@ -85,18 +85,18 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket) -> N
         pool.kill()
 
 
-async def _stop(pool: Pool, grace_s: float) -> None:
+async def _stop(pool: SpeechPool, grace_s: float) -> None:
     """Let running streams finish, then send the workers home.
 
     The socket stays open meanwhile: /health can say `stopping`, and new requests are told to come back later.
     """
-    log.info("stopping", running=pool.running, waiting=pool.waiting, grace_s=grace_s)
+    log.info("stopping", running=pool.state.running, waiting=pool.state.waiting, grace_s=grace_s)
     pool.stop()
     try:
         async with asyncio.timeout(grace_s):
             await pool.drained()
     except TimeoutError:
-        log.warning("streams cut off at the end of the grace", running=pool.running, waiting=pool.waiting)
+        log.warning("streams cut off at the end of the grace", running=pool.state.running, waiting=pool.state.waiting)
     await pool.close()
     log.info("stopped")
 

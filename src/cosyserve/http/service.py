@@ -8,12 +8,13 @@ from starlette.requests import HTTPConnection
 from cosyserve.http.bodies import BodyLimits
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.sessions import Sessions
-from cosyserve.pool.pool import Pool
+from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.requests import Draft, complete
 from cosyserve.speech.speakers import VoiceBook
 from cosyserve.voices.store import VoiceStore
+from cosyserve.watch.reports import Reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Service:
     """
 
     settings: Settings
-    pool: Pool
+    pool: SpeechPool
+    reporter: Reporter
     default: Speaker
     voices: VoiceStore
     speakers: VoiceBook
@@ -40,7 +42,7 @@ class Service:
     async def speak(self, draft: Draft) -> SpeechResponse:
         """The answer to a request for speech. Raises RequestRejected."""
         speech = await complete(draft, self.speakers, self.settings.limits.max_text_chars)
-        return SpeechResponse(self.pool, speech, self.settings.server.client_stall_timeout_s)
+        return SpeechResponse(self.pool, self.reporter, speech, self.settings.server.client_stall_timeout_s)
 
 
 def service_of(connection: HTTPConnection) -> Service:

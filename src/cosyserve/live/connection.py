@@ -16,7 +16,6 @@ from cosyserve.errors import (
     ServiceError,
     SessionIdle,
 )
-from cosyserve.http.service import Service
 from cosyserve.live.messages import (
     InputCancel,
     InputDone,
@@ -30,8 +29,10 @@ from cosyserve.live.messages import (
 from cosyserve.live.outlet import Outlet
 from cosyserve.live.session import Action, Clause, Session, Speak, Stop, Tell
 from cosyserve.live.speaker import Speaker
-from cosyserve.speech.requests import SpeechRequest, complete
-from cosyserve.watch.reports import Origin
+from cosyserve.pool.seam import SpeechPool
+from cosyserve.settings import Settings
+from cosyserve.speech.requests import Speakers, SpeechRequest, complete
+from cosyserve.watch.reports import Origin, Reporter
 
 GOING_AWAY = 1001
 EACH_CLAUSE = "a"
@@ -43,14 +44,17 @@ log = structlog.get_logger(__name__)
 class Connection:
     """From its acceptance to its end. Several utterances may be spoken over it."""
 
-    def __init__(self, websocket: WebSocket, service: Service) -> None:
-        server = service.settings.server
+    def __init__(
+        self, websocket: WebSocket, settings: Settings, pool: SpeechPool, reporter: Reporter, speakers: Speakers
+    ) -> None:
         self._websocket = websocket
-        self._service = service
-        self._idle_timeout_s = service.settings.websocket.idle_timeout_s
-        self._session = Session(service.settings.limits.max_text_chars)
-        self._outlet = Outlet(websocket.send, server.client_stall_timeout_s)
-        self._speaker = Speaker(service.pool, Origin.of(websocket.scope), self._outlet, self)
+        self._pool = pool
+        self._speakers = speakers
+        self._max_text_chars = settings.limits.max_text_chars
+        self._idle_timeout_s = settings.websocket.idle_timeout_s
+        self._session = Session(self._max_text_chars)
+        self._outlet = Outlet(websocket.send, settings.server.client_stall_timeout_s)
+        self._speaker = Speaker(pool, reporter, Origin.of(websocket.scope), self._outlet, self)
         self._speech: SpeechRequest | None = None
         self._stops = 0
         self._heard_at = time.monotonic()
@@ -128,8 +132,7 @@ class Connection:
 
     async def _resolve(self, config: SessionConfig) -> SpeechRequest:
         """Look the voice up once for all clauses. Raises RequestRejected."""
-        limits, draft = self._service.settings.limits, replace(as_draft(config), text=EACH_CLAUSE)
-        return await complete(draft, self._service.speakers, limits.max_text_chars)
+        return await complete(replace(as_draft(config), text=EACH_CLAUSE), self._speakers, self._max_text_chars)
 
     async def _do(self, actions: list[Action]) -> None:
         """What follows from the client's messages. The answer to a cancel is sent whatever else happens."""
@@ -163,6 +166,6 @@ class Connection:
 
     async def _leave_when_stopping(self) -> None:
         """What was admitted before is still spoken; nothing new is."""
-        await self._service.pool.stopping.wait()
+        await self._pool.stopping.wait()
         await self._speaker.silence()
         await self._outlet.close(GOING_AWAY, "the service is stopping")

@@ -16,10 +16,10 @@ from cosyserve.errors import ListenerError, ListenerGone, ServiceError, Synthesi
 from cosyserve.live.messages import Message
 from cosyserve.live.outlet import Outlet
 from cosyserve.live.session import Clause
-from cosyserve.pool.pool import Admitted, Pool
+from cosyserve.pool.seam import Admitted, SpeechPool
 from cosyserve.pool.streams import AudioStream
 from cosyserve.speech.requests import SpeechRequest
-from cosyserve.watch.reports import Origin, Report
+from cosyserve.watch.reports import Origin, Report, Reporter
 
 AHEAD = 2
 """Streams that one session may use at once; the second only where nobody else would wait for it."""
@@ -55,8 +55,11 @@ class _Turn:
 class Speaker:
     """One a session. Everything but `run` takes effect at once."""
 
-    def __init__(self, pool: Pool, origin: Origin, outlet: Outlet, audience: Audience) -> None:
+    def __init__(
+        self, pool: SpeechPool, reporter: Reporter, origin: Origin, outlet: Outlet, audience: Audience
+    ) -> None:
         self._pool = pool
+        self._reporter = reporter
         self._origin = origin
         self._outlet = outlet
         self._audience = audience
@@ -131,7 +134,7 @@ class Speaker:
     async def _speak(self, turn: _Turn, admitted: Admitted) -> ServiceError | None:
         """Returns what goes wrong."""
         try:
-            await self._stream(turn, admitted.stream, admitted.job.request.seed)
+            await self._stream(turn, admitted.stream, admitted.ticket.seed)
         except ServiceError as error:
             return error
         except Exception:
@@ -162,17 +165,16 @@ class Speaker:
                 self._submit(turn)
 
     def _submit(self, turn: _Turn) -> None:
-        reporter = self._pool.reporter
         try:
             turn.admitted = self._pool.submit(turn.speech)
         except ServiceError as refusal:
             # One that is ahead of its turn is tried again when it is due.
             if turn is self._turns[0] and turn.refusal is None:
                 turn.refusal = refusal
-                reporter.refused(self._origin, turn.speech, refusal)
+                self._reporter.refused(self._origin, turn.speech, refusal)
             return
         turn.refusal = None
-        turn.report = reporter.begin(self._origin, turn.speech, turn.admitted.job, turn.admitted.stream)
+        turn.report = self._reporter.begin(self._origin, turn.speech, *turn.admitted)
 
     def _end(self, turn: _Turn, error: ServiceError | None) -> None:
         turn.over = True

@@ -24,7 +24,8 @@ from cosyserve.errors import (
 )
 from cosyserve.pool.admission import WaitingLine
 from cosyserve.pool.job import Job, JobState
-from cosyserve.pool.worker import Worker, WorkerState
+from cosyserve.pool.status import WorkerState
+from cosyserve.pool.worker import Worker
 from cosyserve.protocol import (
     Cancel,
     Cancelled,
@@ -144,7 +145,7 @@ class Dispatcher:
             assert job.worker is not None
             job.state = JobState.LEAVING
             job.leaving_since = now
-            self._act(Send(job.worker.index, Cancel(job.id)))
+            self._act(Send(job.worker, Cancel(job.id)))
 
     def received(self, index: int, message: FromWorker, now: float) -> None:
         """A worker sent a message. What was under way when it was given up, a late Ready say, changes nothing."""
@@ -158,9 +159,9 @@ class Dispatcher:
             case Ready():
                 self._ready(worker, message, now)
             case LoadFailed():
-                log.error("engine cannot load", worker=index, reason=message.message)
                 worker.unfit(message.message, now)
                 self._fail_line_if_hopeless()
+                log.error("engine cannot load", worker=index, reason=message.message)
             case Chunk():
                 job = worker.jobs.get(message.job_id)
                 if job is not None and job.state is JobState.RUNNING:
@@ -176,10 +177,10 @@ class Dispatcher:
         worker = self.workers[index]
         alive = worker.alive
         jobs = worker.lost(reason, now)
-        if alive:
-            log.error("worker lost", worker=index, reason=reason, jobs=[job.id for job in jobs])
         self.line.rejoin([job for job in jobs if self._survives(job, now)])
         self._dispatch(now)
+        if alive:
+            log.error("worker lost", worker=index, reason=reason, jobs=[job.id for job in jobs])
 
     def condemn(self, index: int, reason: str, now: float) -> None:
         """A worker is past use, though its pipe is open."""
@@ -193,10 +194,12 @@ class Dispatcher:
             return
         worker.reason = f"{worker.reason} ({exit_reason})"
         worker.reaped(now)
-        if worker.crash_looping:
-            log.error("worker keeps dying before it is ready", worker=index, reason=worker.reason)
+        looping, reason = worker.crash_looping, worker.reason
+        if looping:
             self._fail_line_if_hopeless()
         self.tick(now)
+        if looping:
+            log.error("worker keeps dying before it is ready", worker=index, reason=reason)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -237,6 +240,7 @@ class Dispatcher:
 
     def _ready(self, worker: Worker, message: Ready, now: float) -> None:
         worker.ready(message, now)
+        self._dispatch(now)
         log.info(
             "worker ready",
             worker=worker.index,
@@ -244,9 +248,9 @@ class Dispatcher:
             sample_rate=message.sample_rate,
             streams=message.streams,
             device=worker.device,
-            **message.details,
+            # One field: an engine names its details as it likes.
+            details=dict(message.details),
         )
-        self._dispatch(now)
 
     def _dispatch(self, now: float) -> None:
         """Run whoever can run, in the order of the line.
@@ -281,7 +285,7 @@ class Dispatcher:
 
     def _run(self, job: Job, worker: Worker, now: float) -> None:
         job.state = JobState.RUNNING
-        job.worker = worker
+        job.worker = worker.index
         job.running_since = now
         job.queue_wait_s += now - job.waiting_since
         job.fed_at = None

@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from cosyserve.errors import ServiceError
 from cosyserve.protocol import Synthesize
-
-if TYPE_CHECKING:
-    from cosyserve.pool.worker import Worker
 
 
 class JobState(Enum):
@@ -39,12 +36,15 @@ class Sink(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """deaths: worker deaths it has met. timings: what its Done said. The times are seconds on the pool's clock."""
+    """worker: who has it. deaths: worker deaths it has met. timings: what its Done said.
+
+    The times are seconds on the pool's clock.
+    """
 
     request: Synthesize
     sink: Sink
     state: JobState = JobState.WAITING
-    worker: "Worker | None" = None
+    worker: int | None = None
     deaths: int = 0
     waiting_since: float = 0.0
     running_since: float = 0.0
@@ -57,6 +57,11 @@ class Job:
     def id(self) -> int:
         """The id that messages carry."""
         return self.request.job_id
+
+    @property
+    def seed(self) -> int:
+        """The same at each try."""
+        return self.request.seed
 
     def audio_due_at(self, first_chunk_timeout_s: float, next_chunk_timeout_s: float) -> float:
         """When the next chunk of a running job is overdue."""

@@ -6,30 +6,12 @@ when those are loaded.
 
 import importlib
 import os
-import signal
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from cosyserve.protocol import EngineConfig
+from cosyserve.wire.worker_spec import WorkerSpec
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 STDOUT, STDERR = 1, 2
-GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
-"""What Ctrl-C and service managers send to the whole group. Blocked when a worker is born, until it ignores them."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """What a worker process is told at birth.
-
-    device: for CUDA_VISIBLE_DEVICES; None leaves it as inherited. threads: for the numeric libraries' pools.
-    """
-
-    index: int
-    engine: EngineConfig
-    device: str | None
-    threads: int
-    log_level: str
 
 
 def run(spec: WorkerSpec, jobs: Connection, results: Connection, output: Connection) -> None:

@@ -12,50 +12,68 @@ from multiprocessing.connection import Connection
 from cosyserve.pool import launch
 from cosyserve.protocol import FromWorker, ToWorker
 from cosyserve.wire.queues import Inbox, Outbox
+from cosyserve.wire.worker_spec import GROUP_SIGNALS, WorkerSpec
 
 QUEUED_MESSAGES = 256
 """Per direction. Jobs are bounded by the engine's streams, so only a worker that has stopped reading reaches it."""
 PIPE_END_S = 2.0
 """How long the pipes of an ended process are waited for."""
+ABORTED_S = 5.0
+"""How long a process that was killed at its birth is waited for."""
 LONGEST_LOG_LINE = 64 * 1024
 
 _spawn = multiprocessing.get_context("spawn")
 
 
 class WorkerProcess:
-    """Spawned when made. The callbacks run on this object's threads, `on_lost` last and once.
+    """Spawned when made; where that fails half-way, nothing is left of it. The callbacks run on this object's threads.
 
-    on_message: a message came. on_output: a line that the process printed. on_lost: its pipe has closed.
+    on_message: a message came. on_output: a line that the process printed. on_lost: its pipe has closed, and its end is
+    waited for, so whoever has not told it to go kills it now. on_gone: how it ended; comes last, and once.
     """
 
     def __init__(
         self,
-        spec: launch.WorkerSpec,
-        on_message: Callable[[FromWorker], None],
+        spec: WorkerSpec,
+        on_message: "Callable[[WorkerProcess, FromWorker], None]",
         on_output: Callable[[bytes], None],
         on_lost: Callable[[], None],
+        on_gone: "Callable[[WorkerProcess, str], None]",
     ) -> None:
-        name = f"cosyserve-worker-{spec.index}"
-        jobs_reader, jobs_writer = _spawn.Pipe(duplex=False)
-        results_reader, results_writer = _spawn.Pipe(duplex=False)
-        output_reader, output_writer = _spawn.Pipe(duplex=False)
-        childs_ends = (jobs_reader, results_writer, output_writer)
-        # Daemonic: should the parent end without `close`, multiprocessing must not wait for it at exit.
-        self._process = _spawn.Process(target=launch.run, args=(spec, *childs_ends), name=name, daemon=True)
-        with _group_signals_blocked():
-            self._process.start()
-        for end in childs_ends:
-            # With the child the only holder, its death closes the pipe.
-            end.close()
-        assert self._process.pid is not None
-        self.pid: int = self._process.pid
+        self._name = f"cosyserve-worker-{spec.index}"
+        self._on_lost = on_lost
+        self._on_gone = on_gone
         self._reaped = False
-        self._outbox = Outbox(jobs_writer, QUEUED_MESSAGES, f"{name}-jobs")
-        self._inbox = Inbox(results_reader, on_message, on_lost, f"{name}-results", self._process.is_alive)
-        self._output = threading.Thread(
-            target=_read_lines, args=(output_reader, on_output), name=f"{name}-output", daemon=True
-        )
-        self._output.start()
+        with contextlib.ExitStack() as half_born:
+            jobs_reader, self._jobs = _pipe(half_born)
+            self._results, results_writer = _pipe(half_born)
+            self._printed, output_writer = _pipe(half_born)
+            childs_ends = (jobs_reader, results_writer, output_writer)
+            # Daemonic: should the parent end without `close`, multiprocessing must not wait for it at exit.
+            self._process = _spawn.Process(target=launch.run, args=(spec, *childs_ends), name=self._name, daemon=True)
+            with _group_signals_blocked():
+                self._process.start()
+            assert self._process.pid is not None
+            self.pid: int = self._process.pid
+            half_born.callback(self._abort)
+            for end in childs_ends:
+                # With the child the only holder, its death closes the pipe.
+                end.close()
+            self._outbox = Outbox(self._jobs, QUEUED_MESSAGES, f"{self._name}-jobs")
+            half_born.callback(self._outbox.close)
+            self._output = threading.Thread(
+                target=_read_lines, args=(self._printed, on_output), name=f"{self._name}-output", daemon=True
+            )
+            self._output.start()
+            # The last one: from here on its end is seen.
+            self._inbox = Inbox(
+                self._results,
+                lambda message: on_message(self, message),
+                self._end,
+                f"{self._name}-results",
+                self._process.is_alive,
+            )
+            half_born.pop_all()
 
     def send(self, message: ToWorker) -> None:
         """Queue a message. Raises QueueFull, QueueClosed."""
@@ -74,8 +92,18 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 send(self.pid, signal.SIGKILL)
 
-    def join(self) -> str:
-        """Wait for the process's end, then for its pipes'. Blocks. Returns how it ended."""
+    def _end(self) -> None:
+        """The pipe has closed."""
+        self._on_lost()
+        try:
+            ending = self._reap()
+        except Exception as error:
+            # Whatever it was: the slot goes to the next process.
+            ending = f"its end was not seen: {error}"
+        self._on_gone(self, ending)
+
+    def _reap(self) -> str:
+        """Wait for the process's end, then for its pipes'. Returns how it ended."""
         with contextlib.suppress(ChildProcessError):
             # While it is not reaped, its number is no other process's, and no other group's.
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -84,7 +112,7 @@ class WorkerProcess:
         self._process.join()
         code = self._process.exitcode
         self._outbox.close()
-        for pipe_thread in (self._outbox, self._inbox, self._output):
+        for pipe_thread in (self._outbox, self._output):
             pipe_thread.join(timeout=PIPE_END_S)
         with contextlib.suppress(ValueError):
             # Its descriptors would wait for the garbage collector.
@@ -93,12 +121,25 @@ class WorkerProcess:
             return "ended"
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 
+    def _abort(self) -> None:
+        """It was born, and cannot be looked after."""
+        self.kill()
+        self._process.join(ABORTED_S)
+
+
+def _pipe(half_born: contextlib.ExitStack) -> tuple[Connection, Connection]:
+    """Read end and write end, both closed where its process is not born whole."""
+    reader, writer = _spawn.Pipe(duplex=False)
+    for end in (reader, writer):
+        half_born.callback(end.close)
+    return reader, writer
+
 
 @contextlib.contextmanager
 def _group_signals_blocked() -> Iterator[None]:
     # Started by the first spawn otherwise, and that unblocks them.
     resource_tracker.ensure_running()
-    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, launch.GROUP_SIGNALS)
+    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
         yield
     finally:

@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from enum import StrEnum
 
 from cosyserve.pool.job import Job, JobState
+from cosyserve.pool.status import WorkerState
 from cosyserve.protocol import Ready
 
 CRASH_LOOP_DEATHS = 5
@@ -12,17 +12,6 @@ CRASH_LOOP_DEATHS = 5
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Rest before each restart, by deaths since the last finished job; the last entry repeats."""
 REMEMBERED_VOICES = 64
-
-
-class WorkerState(StrEnum):
-    """starting -> ready -> dying -> resting -> starting ...; unfit is final."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DYING = "dying"
-    RESTING = "resting"
-    UNFIT = "unfit"
-    STOPPED = "stopped"
 
 
 class Worker:

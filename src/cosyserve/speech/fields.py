@@ -1,13 +1,15 @@
 """One form field at a time: what it may hold, and what a client is told where it holds something else."""
 
 import math
+from collections.abc import Mapping
 
 from starlette.datastructures import UploadFile
 
 from cosyserve.audio.formats import AudioFormat
 from cosyserve.errors import InvalidField
-from cosyserve.http.forms import Form
 
+Form = Mapping[str, str | UploadFile]
+"""A form as it came: texts and files by the fields' names."""
 SHOWN_CHARS = 32
 """How much of a wrong value an error repeats."""
 

@@ -8,9 +8,8 @@ import anyio.to_thread
 
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
 from cosyserve.errors import InvalidField, MissingPrompt, TextTooLong, UnspeakableText
-from cosyserve.http.forms import Form
 from cosyserve.protocol import Mode, Prompt
-from cosyserve.speech.fields import file_field, format_field, number_field, text_field, whole_number_field
+from cosyserve.speech.fields import Form, file_field, format_field, number_field, text_field, whole_number_field
 from cosyserve.speech.modes import Speaker, choose_mode
 from cosyserve.voices.prompts import decode_prompt
 

@@ -1,7 +1,6 @@
 """What Prometheus is told: how requests for speech went, and the state of the pool at the moment it asks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,24 +8,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from cosyserve import __version__
-from cosyserve.pool.worker import WorkerState
+from cosyserve.pool.status import PoolState, WorkerState
 
 SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 4.0)
 MAX_STAGES = 32
 """Engines name their stages; from the 33rd name on they are `other`, so that no engine can fill Prometheus up."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """The pool at one moment. workers: each one's state; restarts: how often each one's process was replaced."""
-
-    running: int
-    waiting: int
-    max_concurrency: int
-    buffered_bytes: int
-    workers: Sequence[WorkerState]
-    restarts: Sequence[int]
 
 
 class Metrics:
@@ -45,6 +32,11 @@ class Metrics:
             "cosyserve_error_answers",
             "Error answers of all routes, by status and code; a stream that breaks after its first byte is none.",
             ["status", "code"],
+            registry=registry,
+        )
+        self.internal_errors = Counter(
+            "cosyserve_internal_errors",
+            "Faults of the service itself: exceptions that reached the event loop. The log has each of them.",
             registry=registry,
         )
         self.queue_wait = Histogram(

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from cosyserve.audio.formats import BYTES_PER_SAMPLE
 from cosyserve.errors import ServiceError
-from cosyserve.pool.job import Job
+from cosyserve.pool.seam import Ticket
 from cosyserve.pool.streams import AudioStream
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.metrics import Metrics
@@ -41,21 +41,21 @@ class Reporter:
         """The pool did not admit it: the answer says so, and the metrics."""
         self.metrics.requests.labels(origin.route, speech.mode, speech.format, error.code).inc()
 
-    def begin(self, origin: Origin, speech: SpeechRequest, job: Job, stream: AudioStream) -> "Report":
+    def begin(self, origin: Origin, speech: SpeechRequest, ticket: Ticket, stream: AudioStream) -> "Report":
         """It was admitted just now."""
-        return Report(self, origin, speech, job, stream)
+        return Report(self, origin, speech, ticket, stream)
 
 
 class Report:
     """One admitted request's."""
 
     def __init__(
-        self, reporter: Reporter, origin: Origin, speech: SpeechRequest, job: Job, stream: AudioStream
+        self, reporter: Reporter, origin: Origin, speech: SpeechRequest, ticket: Ticket, stream: AudioStream
     ) -> None:
         self._reporter = reporter
         self._origin = origin
         self._speech = speech
-        self._job = job
+        self._ticket = ticket
         self._stream = stream
         self._started_at = time.monotonic()
         self._audio_bytes = 0
@@ -86,14 +86,14 @@ class Report:
         speech, pace = self._speech, self._stream.pace
         log.info(
             "speech",
-            job=self._job.id,
+            job=self._ticket.id,
             route=self._origin.route,
             key=self._origin.key_name,
             mode=speech.mode,
             voice=speech.voice or None,
             format=speech.format,
             text_chars=len(speech.text),
-            queue_wait_s=round(self._job.queue_wait_s, 3),
+            queue_wait_s=round(self._ticket.queue_wait_s, 3),
             first_chunk_s=_rounded(self.first_chunk_s),
             total_s=round(total_s, 3),
             audio_s=round(self.audio_s, 3),
@@ -112,9 +112,9 @@ class Report:
         metrics.underruns.labels(route).inc(pace.underruns)
         metrics.underrun_seconds.labels(route).inc(pace.stalled_s)
         metrics.audio_seconds.labels(route, audio_format).inc(self.audio_s)
-        metrics.stages(self._job.timings)
+        metrics.stages(self._ticket.timings)
         if self._stream.sample_rate:
-            metrics.queue_wait.labels(route).observe(self._job.queue_wait_s)
+            metrics.queue_wait.labels(route).observe(self._ticket.queue_wait_s)
         if self.first_chunk_s is not None:
             metrics.first_chunk.labels(route, mode).observe(self.first_chunk_s)
         if pace.real_time_factor is not None:

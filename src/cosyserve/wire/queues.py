@@ -119,18 +119,22 @@ class Inbox:
         return not self._thread.is_alive()
 
     def _receive_all(self) -> None:
-        with self._connection as connection:
-            while True:
-                try:
-                    if not connection.poll(_POLL_S):
-                        if self._alive():
-                            continue
-                        break
-                    message = connection.recv()
-                except (EOFError, OSError):
-                    break
-                except Exception:
-                    log.exception("a message cannot be read: its sender counts as lost")
-                    break
-                self._deliver(message)
-        self._closed()
+        try:
+            with self._connection as connection:
+                while (message := self._receive(connection)) is not None:
+                    self._deliver(message)
+        except Exception:
+            log.exception("a message cannot be read or delivered: its sender counts as lost")
+        finally:
+            self._closed()
+
+    def _receive(self, connection: Connection) -> object | None:
+        """The next message; None where the pipe has ended."""
+        try:
+            while not connection.poll(_POLL_S):
+                if not self._alive():
+                    return None
+            message: object = connection.recv()
+        except (EOFError, OSError):
+            return None
+        return message

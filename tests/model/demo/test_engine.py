@@ -19,9 +19,10 @@ import pytest
 from numpy.typing import NDArray
 
 from cosyserve.protocol import EngineConfig, FailureCode, Mode, Prompt, Synthesize
-from cosyserve_workers.demo import create, make_prompt
+from cosyserve_workers.demo import make_prompt
 from cosyserve_workers.demo.engine import DemoEngine
 from cosyserve_workers.demo.espeak import NORMAL_RATE, Espeak
+from cosyserve_workers.demo.factory import create
 from cosyserve_workers.demo.readings import ENGLISH, MANDARIN, RUSSIAN, SCRIPTS, in_letters, in_words
 from cosyserve_workers.demo.stretch import stretch
 from cosyserve_workers.engine import EngineBroken, LoadError, RequestError, load_engine

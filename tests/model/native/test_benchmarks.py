@@ -15,7 +15,7 @@ from benchmarks.native_trace import Floor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from cosyserve_workers.native.flow import Flow, FlowStep
+from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from tests.model.conftest import ROOT

@@ -16,8 +16,8 @@ from torch import Tensor  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
 from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
-from cosyserve_workers.native.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs  # noqa: E402
+from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
 from cosyserve_workers.native.lm.graphs import DecodeGraphs  # noqa: E402
 from cosyserve_workers.native.lm.model import LanguageModel  # noqa: E402

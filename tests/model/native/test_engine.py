@@ -18,12 +18,11 @@ from tests.model import cosyvoice_kit as kit
 torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
-from cosyserve_workers.native import create  # noqa: E402
 from cosyserve_workers.native.engine import NativeEngine  # noqa: E402
-from cosyserve_workers.native.flow import Flow, FlowStep  # noqa: E402
+from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
-from cosyserve_workers.native.loading import GIB, Machine, load  # noqa: E402
+from cosyserve_workers.native.loading import GIB, Machine, create  # noqa: E402
 from cosyserve_workers.native.networks import MAX_SPOKEN  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 
@@ -74,7 +73,7 @@ def draws() -> Listening:
 def engine(small_checkpoint: Path, draws: Listening) -> Iterator[NativeEngine]:
     """On one core: there sound is the same to the bit, whoever shares the steps."""
     with using_threads(1):
-        engine = load(config(small_checkpoint), draws=draws)
+        engine = create(config(small_checkpoint), draws=draws)
     yield engine
     engine.close()
 
@@ -217,7 +216,7 @@ def test_ten_at_once_are_as_each_alone(engine: NativeEngine, draws: Listening) -
 def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: NativeEngine) -> None:
     jobs = requests()[:5]
     with using_threads(2):
-        wide = load(config(small_checkpoint))
+        wide = create(config(small_checkpoint))
     assert wide._driver._networks._lanes._count == 2
     with MelTap(engine) as wanted:
         for job in jobs:
@@ -451,7 +450,7 @@ def test_a_tokenizer_of_another_model_is_refused(small_checkpoint: Path, monkeyp
 
 def test_the_budget_follows_the_machine(small_checkpoint: Path) -> None:
     small = Machine(CPU, "CPU", 3 * GIB)
-    engine = load(dataclasses.replace(config(small_checkpoint), state_budget_gib=0.0), small)
+    engine = create(dataclasses.replace(config(small_checkpoint), state_budget_gib=0.0), small)
     assert engine.details["state_budget"] == "0.5 GiB"
     pool = engine._driver._networks._flow.pool
     assert pool.reserved_bytes == 0, "what was not asked for is taken as needed"

@@ -19,7 +19,7 @@ import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import torch
 from cosyserve.protocol import EngineConfig, Prompt
-from cosyserve_workers.native.loading import load
+from cosyserve_workers.native.loading import create
 from tests.model import cosyvoice_kit as kit
 
 def unknown():
@@ -33,7 +33,7 @@ def say(skipped):
 
 torch.set_num_threads(2)  # PyTorch then makes a pool of its own, which nothing here uses
 unknown()
-engine = load(EngineConfig("native", sys.argv[1], state_budget_gib=0.1))
+engine = create(EngineConfig("native", sys.argv[1], state_budget_gib=0.1))
 unknown()
 meet = threading.Barrier(1)
 say(0)

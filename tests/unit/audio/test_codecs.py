@@ -8,7 +8,8 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from cosyserve.audio.formats import AudioFormat, make_encoder
+from cosyserve.audio.encoders import make_encoder
+from cosyserve.audio.formats import AudioFormat
 from tests.decoding import FFMPEG, SLACK, Slack, decode, decode_with_ffmpeg
 
 MODEL_RATE = 24_000

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from cosyserve.audio.formats import AudioFormat, make_encoder
+from cosyserve.audio.encoders import make_encoder
+from cosyserve.audio.formats import AudioFormat
 from cosyserve.errors import ListenerError
 from cosyserve.http.app import build_app
 from cosyserve.http.description.document import build_document

@@ -77,11 +77,11 @@ class House:
 
     def chunk(self, job: Job, pcm: bytes = b"ab") -> None:
         assert job.worker is not None
-        self.dispatcher.received(job.worker.index, Chunk(job.id, pcm), self.now)
+        self.dispatcher.received(job.worker, Chunk(job.id, pcm), self.now)
 
     def done(self, job: Job) -> None:
         assert job.worker is not None
-        self.dispatcher.received(job.worker.index, Done(job.id, {}), self.now)
+        self.dispatcher.received(job.worker, Done(job.id, {}), self.now)
 
     def die(self, index: int) -> None:
         """The worker's pipe closes, its process is reaped, and its successor is up."""
@@ -97,7 +97,7 @@ class House:
         return {worker.index for worker in self.dispatcher.workers if worker.state == "starting"}
 
     def at(self, job: Job) -> int | None:
-        return None if job.worker is None else job.worker.index
+        return job.worker
 
     def starts(self) -> list[int]:
         return [action.worker for action in self.actions if isinstance(action, Start)]

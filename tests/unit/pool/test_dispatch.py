@@ -7,7 +7,8 @@ import pytest
 from cosyserve.errors import LineFull, NoWorker, Stopping
 from cosyserve.pool.dispatch import Send, Start
 from cosyserve.pool.job import JobState
-from cosyserve.pool.worker import BACKOFF_S, CRASH_LOOP_DEATHS, WorkerState
+from cosyserve.pool.status import WorkerState
+from cosyserve.pool.worker import BACKOFF_S, CRASH_LOOP_DEATHS
 from cosyserve.protocol import (
     Cancelled,
     Chunk,
@@ -16,6 +17,7 @@ from cosyserve.protocol import (
     FailureCode,
     Heartbeat,
     LoadFailed,
+    Ready,
     Shutdown,
 )
 from tests.unit.pool.conftest import House, sink
@@ -54,6 +56,19 @@ class TestDispatch:
         house = House(workers=2)
         house.ready(1)
         assert {house.at(house.submit()) for _ in range(4)} == {1}
+
+    def test_what_waits_is_run_by_a_ready_worker_whatever_it_calls_its_details(self) -> None:
+        house = House()
+        house.ready()
+        job = house.submit()
+        house.die(0)
+        house.revive(0)
+        house.die(0)
+        house.now = house.dispatcher.workers[0].due_at()
+        house.dispatcher.tick(house.now)
+        names = ("worker", "device", "streams", "event", "level", "model_type", "sample_rate", "timestamp")
+        house.dispatcher.received(0, Ready("test", 24_000, 1, dict.fromkeys(names, "x")), house.now)
+        assert house.at(job) == 0
 
     def test_forwards_chunks_and_the_end(self, house: House) -> None:
         job = house.submit()

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cosyserve.errors import Unavailable
 from cosyserve.pool.dispatch import MAX_RETRIES
 from cosyserve.pool.job import Job, JobState
-from cosyserve.pool.worker import WorkerState
+from cosyserve.pool.status import WorkerState
 from cosyserve.protocol import Cancelled, Failed, FailureCode
 from tests.unit.pool.conftest import House, sink
 
@@ -57,7 +57,7 @@ class Dispatching(RuleBasedStateMachine):
         if job := self.pick(number, JobState.RUNNING):
             assert job.worker is not None
             message = Failed(job.id, FailureCode.ENGINE_FAILED, "")
-            self.house.dispatcher.received(job.worker.index, message, self.house.now)
+            self.house.dispatcher.received(job.worker, message, self.house.now)
 
     @rule(number=steps)
     def cancel(self, number: int) -> None:
@@ -68,7 +68,7 @@ class Dispatching(RuleBasedStateMachine):
     def answer_cancel(self, number: int) -> None:
         if job := self.pick(number, JobState.LEAVING):
             assert job.worker is not None
-            self.house.dispatcher.received(job.worker.index, Cancelled(job.id), self.house.now)
+            self.house.dispatcher.received(job.worker, Cancelled(job.id), self.house.now)
 
     @rule(index=st.integers(0, WORKERS - 1))
     def die(self, index: int) -> None:

@@ -20,8 +20,8 @@ from cosyserve.errors import (
     UnknownVoice,
     UnspeakableText,
 )
-from cosyserve.http.forms import Form
 from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt
+from cosyserve.speech.fields import Form
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.requests import MAX_SEED, FieldNames, SpeechRequest, complete, read_draft
 from tests import sounds

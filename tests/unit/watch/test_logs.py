@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosyserve.watch.logs import relay
+from cosyserve.wire.logs import relay
 
 
 def stderr_of(code: str, style: str = "json", level: str = "info") -> str:
     """What a process says that sets the log up, runs this, and ends."""
     whole = (
-        "import logging, structlog\nfrom cosyserve.watch.logs import configure, relay\n"
+        "import logging, structlog\nfrom cosyserve.watch.logs import configure\nfrom cosyserve.wire.logs import relay\n"
         f"records = configure({level!r}, {style!r})\nlog = structlog.get_logger('test')\n{code}\nrecords.stop()"
     )
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ class TestRelay:
 
     def test_the_whole_way_from_a_worker(self) -> None:
         code = (
-            "import logging\nfrom cosyserve.watch.logs import configure_worker\nconfigure_worker('info')\n"
+            "import logging\nfrom cosyserve.wire.logs import configure_worker\nconfigure_worker('info')\n"
             "logging.getLogger('engine').info('loaded %d', 5, extra={'job': 7})\nlogging.getLogger('x').debug('no')"
         )
         printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from cosyserve.pool.worker import WorkerState
-from cosyserve.watch.metrics import MAX_STAGES, Metrics, PoolState
+from cosyserve.pool.status import PoolState, WorkerState
+from cosyserve.watch.metrics import MAX_STAGES, Metrics
 
 DASHBOARD = Path(__file__).parents[3] / "deploy/grafana-dashboard.json"
 STATE = PoolState(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cosyserve.protocol import EngineConfig, Mode, Prompt, Synthesize
-from cosyserve_workers.demo import create
+from cosyserve_workers.demo.factory import create
 from cosyserve_workers.pcm import to_pcm16
 
 TEXT = "你好，很高兴认识你。今天天气真好，我们一起出去走走吧。"

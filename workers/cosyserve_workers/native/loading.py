@@ -57,7 +57,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def load(config: EngineConfig, machine: Machine | None = None, draws: Draws | None = None) -> NativeEngine:
+def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | None = None) -> NativeEngine:
     """Load an official CosyVoice2 folder.
 
     machine: where to, `Machine.here` if None. draws: in place of the sampler, for measurements. Raises LoadError.

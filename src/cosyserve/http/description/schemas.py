@@ -8,7 +8,7 @@ from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioForma
 from cosyserve.errors import ServiceError
 from cosyserve.http.events import EVENTS
 from cosyserve.http.speech_json import SpeechBody
-from cosyserve.pool.worker import WorkerState
+from cosyserve.pool.status import WorkerState
 from cosyserve.settings import Settings
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED
 from cosyserve.voices.names import MAX_NAME_CHARS

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from cosyserve.errors import InvalidField, MalformedForm
-from cosyserve.http.forms import Form, read_form
+from cosyserve.http.forms import read_form
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.service import service_of
 from cosyserve.protocol import Mode
+from cosyserve.speech.fields import Form
 from cosyserve.speech.requests import FieldNames, read_draft
 
 WITH_PROMPT = FieldNames(text="tts_text", instruction="instruct_text")

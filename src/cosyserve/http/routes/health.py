@@ -29,6 +29,7 @@ async def model_info(request: Request) -> JSONResponse:
     """What is loaded, and each worker's state."""
     service = service_of(request)
     model, pool = service.settings.model, service.pool
+    state = pool.state
     return JSONResponse(
         {
             "model_type": pool.model_type,
@@ -42,9 +43,9 @@ async def model_info(request: Request) -> JSONResponse:
             else None,
             "status": pool.health,
             "sample_rate": pool.sample_rate,
-            "running": pool.running,
-            "waiting": pool.waiting,
-            "buffered_bytes": pool.buffered_bytes,
+            "running": state.running,
+            "waiting": state.waiting,
+            "buffered_bytes": state.buffered_bytes,
             "workers": [asdict(status) for status in pool.statuses()],
         }
     )

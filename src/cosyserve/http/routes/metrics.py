@@ -9,8 +9,8 @@ from cosyserve.http.service import service_of
 
 async def metrics(request: Request) -> Response:
     """In the text format, or in OpenMetrics where the client asks for it."""
-    reporter = service_of(request).pool.reporter
-    body, media_type = reporter.metrics.exposition(request.headers.get("accept", ""))
+    told = service_of(request).reporter.metrics
+    body, media_type = told.exposition(request.headers.get("accept", ""))
     return Response(body, headers={"content-type": media_type})
 
 

@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cosyserve.errors import InvalidField, InvalidVoiceName, VoiceNotFound
-from cosyserve.http.forms import Form, read_form
+from cosyserve.http.forms import read_form
 from cosyserve.http.routes.methods import by_method
 from cosyserve.http.service import Service, service_of
-from cosyserve.speech.fields import file_field, text_field
+from cosyserve.speech.fields import Form, file_field, text_field
 from cosyserve.speech.requests import check_length
 from cosyserve.voices.files import Voice
 from cosyserve.voices.names import DEFAULT_VOICE, name_key

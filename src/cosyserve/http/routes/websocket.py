@@ -23,9 +23,10 @@ async def stream(websocket: WebSocket) -> None:
         if refusal is not None:
             await error_response(refusal)(websocket.scope, websocket.receive, websocket.send)
             return
-        with service.sessions.one_more(), service.pool.reporter.metrics.websocket_connections.track_inprogress():
+        with service.sessions.one_more(), service.reporter.metrics.websocket_connections.track_inprogress():
             await websocket.accept()
-            ending = await Connection(websocket, service).run()
+            connection = Connection(websocket, service.settings, service.pool, service.reporter, service.speakers)
+            ending = await connection.run()
         log.info(
             "websocket closed",
             outcome="ok" if ending is None else ending.code,

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream, first_step
+from cosyserve_workers.native.flow import first_step
+from cosyserve_workers.native.flow.flow import Flow, FlowStep
+from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes, using_threads
 
 TOLERANCE = 1e-4

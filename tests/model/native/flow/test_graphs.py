@@ -12,9 +12,10 @@ from torch import Tensor  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
 from cosyserve_workers.native.cuda_graphs import Graphs, Step  # noqa: E402
-from cosyserve_workers.native.flow import Flow, FlowStep, FlowStream, VoiceState  # noqa: E402
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper  # noqa: E402
+from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
+from cosyserve_workers.native.flow.state import FlowStream, VoiceState  # noqa: E402
 
 CPU = torch.device("cpu")
 

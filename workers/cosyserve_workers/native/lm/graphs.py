@@ -5,21 +5,28 @@ is overwritten by the stream's own next token before anybody reads it.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import Graphs, Record
 
-if TYPE_CHECKING:
-    from cosyserve_workers.native.lm.model import LanguageModel
+
+class Model(Protocol):
+    """What is recorded: a language model with its slots."""
+
+    slots: int
+    device: torch.device
+
+    def step(self, slots: Tensor | None, tokens: Tensor, positions: Tensor, span: int) -> Tensor:
+        """As `LanguageModel.step`."""
 
 
 class DecodeGraphs:
     """Decode steps of one model. record: as `Graphs`."""
 
-    def __init__(self, model: "LanguageModel", record: Record) -> None:
+    def __init__(self, model: Model, record: Record) -> None:
         self._model = model
         self._graphs = Graphs("the language model", record)
         self._tokens = torch.zeros(model.slots, dtype=torch.int64, device=model.device)

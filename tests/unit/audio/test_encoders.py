@@ -11,18 +11,14 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosyserve.audio.encoders import UNKNOWN_LENGTH, PcmEncoder, Resampled, make_encoder, wav_header
 from cosyserve.audio.formats import (
     CARRIED_RATES,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
-    UNKNOWN_LENGTH,
     AudioFormat,
-    PcmEncoder,
-    Resampled,
     check_sample_rate,
-    make_encoder,
     output_rate,
-    wav_header,
 )
 from cosyserve.errors import InvalidField
 from tests.sounds import sine

@@ -1,0 +1,168 @@
+"""The workers' processes: one a slot at a time, each born, told, killed and buried.
+
+No slot can be lost here. Whatever fails while a process is born counts as its death, the process is killed, and its
+burial needs no thread, file or module that its birth did not bring along.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from cosyserve.pool.process import WorkerProcess
+from cosyserve.protocol import EngineConfig, FromWorker, ToWorker
+from cosyserve.settings import Settings
+from cosyserve.wire.logs import relay
+from cosyserve.wire.queues import QueueClosed, QueueFull
+from cosyserve.wire.worker_spec import WorkerSpec
+
+UNHANDLED_MESSAGES = 64
+"""A worker's messages that may wait for the event loop; its pipe thread waits beyond that."""
+
+log = structlog.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Who is told, on the event loop, what becomes of the processes. None of it may raise."""
+
+    def heard(self, worker: int, message: FromWorker) -> None:
+        """Its process sent a message."""
+
+    def lost(self, worker: int, reason: str) -> None:
+        """Its process is past use, or there is none. `buried` follows."""
+
+    def buried(self, worker: int, ending: str) -> None:
+        """Its process is gone, and how it ended; "" where none was born."""
+
+    def past_use(self, worker: int, reason: str) -> None:
+        """Its process is there, and has to be killed."""
+
+
+class Crew:
+    """devices: what each worker is pinned to, one entry a worker."""
+
+    def __init__(self, settings: Settings, devices: Sequence[str | None], observer: Observer) -> None:
+        self._settings = settings
+        self._devices = devices
+        self._observer = observer
+        self._processes: dict[int, WorkerProcess] = {}
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop
+
+    def open(self) -> None:
+        """From here on, what happens is told on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def pid(self, worker: int) -> int | None:
+        """Its process's number, while there is one."""
+        process = self._processes.get(worker)
+        return process.pid if process else None
+
+    def start(self, worker: int) -> None:
+        """Spawn its next process."""
+        try:
+            process = self._spawn(worker)
+        except Exception as error:
+            # The caller is in the middle of something: it is told afterwards.
+            self._loop.call_soon(self._stillborn, worker, f"cannot spawn a process: {error or type(error).__name__}")
+            return
+        self._processes[worker] = process
+        log.info("worker starting", worker=worker, pid=process.pid, device=self._devices[worker])
+
+    def send(self, worker: int, message: ToWorker) -> None:
+        """Queue a message for its process, if there is one."""
+        process = self._processes.get(worker)
+        if process is None:
+            return
+        try:
+            process.send(message)
+        except QueueClosed:
+            pass  # Its loss is on the way.
+        except QueueFull:
+            self._loop.call_soon(self._observer.past_use, worker, "it does not read its messages")
+
+    def kill(self, worker: int) -> None:
+        """SIGKILL its process, if there is one."""
+        if worker in self._processes:
+            self._processes[worker].kill()
+
+    def kill_all(self) -> None:
+        """SIGKILL whatever runs."""
+        for worker in self._processes:
+            self.kill(worker)
+
+    def close_pipes(self) -> None:
+        """Tell the processes by their closed pipes that it is time to leave."""
+        for process in self._processes.values():
+            process.close()
+
+    async def gone(self, within_s: float) -> bool:
+        """Wait until there is no process left. Returns whether there is none."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self._processes:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _spawn(self, worker: int) -> WorkerProcess:
+        room = threading.BoundedSemaphore(UNHANDLED_MESSAGES)
+
+        def on_message(process: WorkerProcess, message: FromWorker) -> None:
+            room.acquire()
+            self._soon(handle, process, message)
+
+        def handle(process: WorkerProcess, message: FromWorker) -> None:
+            room.release()
+            if self._processes.get(worker) is process:
+                self._observer.heard(worker, message)
+
+        return WorkerProcess(
+            self._spec(worker),
+            on_message,
+            partial(relay, worker),
+            lambda: self._soon(self._observer.lost, worker, "its pipe closed"),
+            lambda process, ending: self._soon(self._buried, worker, process, ending),
+        )
+
+    def _spec(self, worker: int) -> WorkerSpec:
+        model, device = self._settings.model, self._devices[worker]
+        return WorkerSpec(
+            index=worker,
+            engine=EngineConfig(
+                engine=model.engine,
+                model_dir=str(model.dir),
+                source_dir=str(model.source_dir or ""),
+                precision=model.precision,
+                tensorrt=model.tensorrt,
+                vllm=model.vllm,
+                streams=model.streams,
+                state_budget_gib=model.state_budget_gib,
+                device=device,
+            ),
+            device=device,
+            threads=max(1, (os.cpu_count() or 1) // self._settings.workers.count),
+            log_level=self._settings.log.level,
+        )
+
+    def _stillborn(self, worker: int, reason: str) -> None:
+        self._observer.lost(worker, reason)
+        self._observer.buried(worker, "")
+
+    def _buried(self, worker: int, process: WorkerProcess, ending: str) -> None:
+        del self._processes[worker]
+        self._changed.set()
+        self._observer.buried(worker, ending)
+        log.info("worker process ended", worker=worker, pid=process.pid, ending=ending)
+
+    def _soon(self, call: Callable[..., object], *args: object) -> None:
+        """Run on the event loop; called from threads. After the loop has closed there is nobody left to tell."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *args)
