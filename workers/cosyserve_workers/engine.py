@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -68,21 +69,36 @@ BUILT_IN = {
 def load_engine(config: EngineConfig) -> Engine:
     """Import the configured engine's factory by name and call it. Raises LoadError."""
     _check(config)
-    target = BUILT_IN.get(config.engine, config.engine)
+    return import_factory(config.engine)(config)
+
+
+def import_factory(engine: str) -> EngineFactory:
+    """Import an engine's factory by the engine's name. Raises LoadError."""
+    target = BUILT_IN.get(engine, engine)
     module_name, _, factory_name = target.partition(":")
     if not (module_name and factory_name):
         raise LoadError(
-            f"engine {config.engine!r} is not known: use one of {', '.join(BUILT_IN)} "
-            "or 'package.module:factory' for your own"
+            f"engine {engine!r} is not known: use one of {', '.join(BUILT_IN)} or 'package.module:factory' for your own"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise LoadError(_missing_module(config.engine, error)) from error
+    module = _import(engine, module_name)
     factory: EngineFactory | None = getattr(module, factory_name, None)
     if factory is None:
-        raise LoadError(f"engine {config.engine!r}: module {module_name} has no {factory_name!r}")
-    return factory(config)
+        raise LoadError(f"engine {engine!r}: module {module_name} has no {factory_name!r}")
+    return factory
+
+
+def _import(engine: str, module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise LoadError(_missing_module(engine, error)) from error
+    except (ImportError, OSError) as error:
+        # Ours is whole; what it imports has lost a shared library, or is of another version.
+        if engine not in BUILT_IN:
+            raise
+        said = " ".join(str(error).split())[:200]
+        remedy = f"pip install --force-reinstall 'cosyserve[{engine}]'"
+        raise LoadError(f"engine {engine!r} cannot be imported ({said}): {remedy}") from error
 
 
 def _check(config: EngineConfig) -> None:

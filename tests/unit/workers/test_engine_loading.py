@@ -70,6 +70,19 @@ def test_a_built_in_engine_whose_packages_are_not_installed(write: Write, monkey
     assert failure("fancy") == "engine 'fancy' needs the package 'no_such_dependency': pip install 'cosyserve[fancy]'"
 
 
+@pytest.mark.parametrize(
+    "error", ["ImportError('libcudart.so.13:\\nno such file')", "OSError('libcudart.so.13: no such file')"]
+)
+def test_a_built_in_engine_whose_packages_are_broken(write: Write, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    name = f"engine_without_a_library_{len(error)}"
+    write(name, f"raise {error}\n")
+    monkeypatch.setitem(BUILT_IN, "fancy", f"{name}:create")
+    assert failure("fancy") == (
+        "engine 'fancy' cannot be imported (libcudart.so.13: no such file): "
+        "pip install --force-reinstall 'cosyserve[fancy]'"
+    )
+
+
 def test_what_a_factory_says_is_missing_is_passed_on(write: Write) -> None:
     write(
         "engine_without_weights",

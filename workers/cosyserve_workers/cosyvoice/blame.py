@@ -1,4 +1,4 @@
-"""Why the library has failed to load a model: a damaged file, a library that is too old, or nothing we know."""
+"""Why the library has failed to load a model: a damaged file, an import, an old library, or nothing we know."""
 
 import zipfile
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import yaml
 from ruamel.yaml import error as ruamel_error
 
 from cosyserve.check.model_folder import Model
+from cosyserve_workers.cosyvoice.failed_imports import in_one_line, is_import
 from cosyserve_workers.cosyvoice.library import Library
 from cosyserve_workers.engine import LoadError
 
@@ -37,6 +38,8 @@ class Suspects:
             if _is_damaged(path):
                 fetch = self.model.download(self.folder, str(path.relative_to(self.folder)))
                 raise LoadError(f"{path} is damaged: delete it, then {fetch}") from error
+        if is_import(error):
+            raise LoadError(in_one_line(error, self.library.folder)) from error
         message = " ".join(str(error).split())[:200]
         structure = self.folder / self.model.yaml
         if "Error(s) in loading state_dict" in message:

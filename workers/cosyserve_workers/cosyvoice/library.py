@@ -4,10 +4,12 @@ import importlib
 import inspect
 import logging
 import os
+import pydoc
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +17,13 @@ from typing import Any
 from cosyserve.check.library_folder import LIBRARY_URL, update
 from cosyserve.check.model_folder import Model
 from cosyserve.check.report import library_problems
+from cosyserve_workers.cosyvoice.failed_imports import told_in_one_line
+from cosyserve_workers.cosyvoice.stand_ins import stand_in_for_what_is_never_called
 from cosyserve_workers.cosyvoice.voices import load_wav
 from cosyserve_workers.engine import LoadError
+
+_NAMED = re.compile(r"!(?:new|name|apply|module):([\w.]+)")
+"""What a yaml binds or makes, in the words of hyperpyyaml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,13 @@ class Library:
         """How to get a newer one."""
         return update(self.folder)
 
+    def import_named(self, structure: Path) -> None:
+        """Import what a model's yaml names, as the library's reader of it will. Raises LoadError."""
+        for line in structure.read_text(encoding="utf-8", errors="replace").splitlines():
+            for name in _NAMED.findall(line.partition("#")[0]):
+                with told_in_one_line(self.folder), _quietly():
+                    pydoc.locate(name)
+
 
 def open_library(source_dir: str) -> Library:
     """Import it from the checkout `source_dir` or, where that is empty, from the import path. Raises LoadError."""
@@ -47,21 +61,23 @@ def open_library(source_dir: str) -> Library:
         raise LoadError(problems[0])
     if source:
         _put_on_path(source)
-    _do_without_pyworld()
+    stand_in_for_what_is_never_called()
     # Both hubs are asked for nothing: what is missing shall be said, not fetched.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        module = _import_quietly("cosyvoice.cli.cosyvoice")
-    except ModuleNotFoundError as error:
-        raise LoadError(_missing(error, source)) from error
-    except ImportError as error:
-        raise LoadError(
-            f"the CosyVoice library cannot be imported ({error}): pip install --force-reinstall 'cosyserve[cosyvoice]'"
-        ) from error
+    with told_in_one_line(source), _quietly():
+        module = importlib.import_module("cosyvoice.cli.cosyvoice")
     frontend = sys.modules["cosyvoice.cli.frontend"]
     if hasattr(frontend, "load_wav"):
         frontend.load_wav = load_wav  # type: ignore[attr-defined]
     return Library(module, Path(str(module.__file__)).parents[2])
+
+
+def open_for(model: Model, folder: Path, source_dir: str) -> Library:
+    """Import the library and what the yaml of the model in `folder` names, as loading it will. Raises LoadError."""
+    library = open_library(source_dir)
+    library.constructor(model)
+    library.import_named(folder / model.yaml)
+    return library
 
 
 def takes_path(frontend: Any) -> bool:
@@ -82,17 +98,6 @@ def check_generation(library: Library, model: Any) -> None:
             raise LoadError(f"the CosyVoice library in {library.folder} is from before May 2025: {library.update()}")
 
 
-def _do_without_pyworld() -> None:
-    """Stand in for a package that has to be compiled, and that a published yaml imports for its training section alone.
-
-    There `!name:` binds functions that serving never calls.
-    """
-    if find_spec("pyworld") is None:
-        stand_in = ModuleType("pyworld", "Not installed: only training needs it.")
-        stand_in.__spec__ = ModuleSpec("pyworld", None)
-        sys.modules["pyworld"] = stand_in
-
-
 def _put_on_path(source: Path) -> None:
     folders = [source.resolve(), (source / "third_party" / "Matcha-TTS").resolve()]
     for folder in reversed(folders):
@@ -101,17 +106,9 @@ def _put_on_path(source: Path) -> None:
             sys.path.insert(0, str(folder))
 
 
-def _missing(error: ModuleNotFoundError, source: Path | None) -> str:
-    name = (error.name or "").partition(".")[0]
-    if name == "matcha":
-        return f"the CosyVoice library lacks its submodule: git -C {source or '.'} submodule update --init --recursive"
-    if name == "cosyvoice":
-        return f"the CosyVoice library lacks {error.name}: git clone --recursive {LIBRARY_URL} anew"
-    return f"the CosyVoice library needs the package {error.name}: pip install 'cosyserve[cosyvoice]'"
-
-
-def _import_quietly(name: str) -> ModuleType:
-    """Import without letting the library set up our log, and drop what it says in passing.
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Import in here without letting the library set up our log, and drop what it says in passing.
 
     It logs through the root logger itself, users' texts among it. A filter on that logger sees only those records, not
     the ones that come up from ours.
@@ -119,7 +116,7 @@ def _import_quietly(name: str) -> ModuleType:
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers

@@ -13,7 +13,7 @@ from cosyserve.check.report import model_folder_problems
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.cosyvoice.accelerations import Accelerations, Machine, building_folder, choose
 from cosyserve_workers.cosyvoice.blame import Suspects
-from cosyserve_workers.cosyvoice.library import Library, check_generation, open_library, takes_path
+from cosyserve_workers.cosyvoice.library import Library, check_generation, open_for, takes_path
 from cosyserve_workers.engine import LoadError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def load(config: EngineConfig, machine: Machine) -> Loaded:
     model = model_in(folder)
     assert model is not None  # a folder without problems holds one
     asked = choose(config, machine)
-    library = open_library(config.source_dir)
+    library = open_for(model, folder, config.source_dir)
     constructor = library.constructor(model)
     try:
         cosyvoice, asked = _construct(constructor, folder, asked, machine, may_fall_back=config.tensorrt == "auto")
