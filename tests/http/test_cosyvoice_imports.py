@@ -1,9 +1,12 @@
-"""Checkouts of the CosyVoice library whose submodule imports more than is installed: what the server says.
+"""Checkouts of the CosyVoice library whose submodule imports more than is installed: the server's word, and `check`'s.
 
 The snapshot that the other tests run is not quite upstream's: one import in its `matcha` is commented out.
 """
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from tests import sounds
 from tests.http.test_cosyvoice_server import server_on
 from tests.model import cosyvoice_kit as kit
 from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
+from tests.serving import LOADING_S, ROOT
 
 pytestmark = [pytest.mark.timeout(900)]
 
@@ -26,6 +30,17 @@ def checkout(folder: Path, line: str) -> Path:
     return folder / "CosyVoice"
 
 
+def check(config: Path) -> tuple[int, str]:
+    """The exit status and the report of `cosyserve check`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
+    command = [sys.executable, "-m", "cosyserve", "check", "--config", str(config)]
+    environment = {**inherited, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=config.parent, env=environment, capture_output=True, text=True, check=False, timeout=LOADING_S
+    )
+    return done.returncode, done.stdout
+
+
 def test_a_package_that_nothing_calls_need_not_be_installed(
     small_checkpoint: Path,  # noqa: F811
     tmp_path: Path,
@@ -33,6 +48,9 @@ def test_a_package_that_nothing_calls_need_not_be_installed(
     source = checkout(tmp_path, "import wget")
     with server_on(tmp_path, small_checkpoint, source_dir=str(source)) as server:
         assert server.speak(text="你好。", prompt_wav=sounds.prompt(2.1, hertz=220)).status_code == 200
+    status, report = check(tmp_path / "config.toml")
+    assert status == 0
+    assert "  ok       all that the engine imports can be imported\n" in report
 
 
 @pytest.mark.parametrize(
@@ -50,7 +68,7 @@ def test_a_package_that_nothing_calls_need_not_be_installed(
         ),
     ],
 )
-def test_the_server_is_unavailable_and_says_what_to_do(
+def test_the_server_is_unavailable_and_check_says_the_same(
     small_checkpoint: Path,  # noqa: F811
     tmp_path: Path,
     line: str,
@@ -64,3 +82,7 @@ def test_the_server_is_unavailable_and_says_what_to_do(
         assert worker["reason"].startswith(f"{said}: {remedy}")
         assert "\n" not in worker["reason"]
         assert worker["restarts"] == 0, "trying again would not help"
+    status, report = check(tmp_path / "config.toml")
+    assert status == 1
+    assert f"  problem  {said}\n           -> {remedy}" in report
+    assert "  problem  the engine cosyvoice cannot start\n" in report

@@ -1,7 +1,8 @@
 """Behind `cosyserve check`: can the configured engine start on this machine, and if not, what is to be done.
 
-Nothing is imported to find out: packages are looked up by name, the model folder and the library by their files, GPUs
-by nvidia-smi. Only where there is a GPU, torch is asked for it, in a process of its own.
+Nothing is imported here to find out: packages are looked up by name, the model folder and the library by their files,
+GPUs by nvidia-smi. Two things are tried in processes of their own: the library is imported and, where there is a GPU,
+torch is asked for it.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from cosyserve.check.acceleration import package_version, tensorrt_findings, tor
 from cosyserve.check.finding import Finding, State
 from cosyserve.check.library_folder import library_findings
 from cosyserve.check.library_folder import library_problems as _library_problems
+from cosyserve.check.library_trial import trial_findings
 from cosyserve.check.model_folder import MODELS, OPTIONAL_FILES, file_fault, folder_problems, model_in
 from cosyserve.check.nvidia import NoGpuError, query_gpus
 from cosyserve.settings import Settings, SettingsError, load_settings
@@ -213,6 +215,8 @@ def _cosyvoice(settings: Settings) -> list[Finding]:
     """What the engine `cosyvoice` runs on beside its packages. What stops it here stops it."""
     model, gpu = settings.model, _has_gpu()
     findings = library_findings(model.source_dir, model_in(model.dir))
+    if not any(finding.stops for finding in (*findings, *_engine_problems(model.engine, model.dir))):
+        findings += trial_findings(model.source_dir, model.dir)
     findings += torch_findings(gpu=gpu)
     findings += tensorrt_findings(model.dir, model.tensorrt, gpu=gpu)
     if model.vllm and (lack := vllm_lack(gpu=gpu, vllm=package_version("vllm"))):

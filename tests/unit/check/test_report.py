@@ -382,6 +382,14 @@ def make_sources(folder: Path, *, models: tuple[str, ...], prompt: str, flow: st
     return folder
 
 
+def answer_the_trial(site: Path, problem: str) -> None:
+    """Put a stand-in for the worker's side where it is found first: what imports the library would say so."""
+    package = site / "cosyserve_workers"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "trial.py").write_text(f"import json\nprint(json.dumps({{'problem': {problem!r}}}))\n")
+
+
 class TestGpus:
     def test_each_gpu_is_listed(self, nvidia_smi: Callable[[str], None]) -> None:
         nvidia_smi(
@@ -496,9 +504,10 @@ class TestReport:
         assert f"model.source_dir {tmp_path}/CosyVoice holds no CosyVoice library" in capsys.readouterr().out
 
     def test_cosyvoice_can_start_without_a_gpu_unless_tensorrt_is_demanded(
-        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, install: Callable[..., None], site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         install("torch")
+        answer_the_trial(site, "")
         make_model(tmp_path / "m")
         make_sources(tmp_path / "CosyVoice", models=("CosyVoice2",), prompt="prompt_wav")
         config = tmp_path / "config.toml"
@@ -514,6 +523,20 @@ class TestReport:
         assert "  problem  TensorRT is asked for, but there is no CUDA GPU\n" in report
         assert "  missing  vllm needs a CUDA GPU, which is not there\n" in report
         assert '; or set model.tensorrt to "auto" or "false"\n' in report
+
+    def test_what_the_trial_of_the_library_says_stops_the_engine(
+        self, install: Callable[..., None], site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        make_model(tmp_path / "m")
+        make_sources(tmp_path / "CosyVoice", models=("CosyVoice2",), prompt="prompt_wav")
+        answer_the_trial(site, "it needs the package wget: pip install wget")
+        config = tmp_path / "config.toml"
+        config.write_text('[model]\nengine = "cosyvoice"\ndir = "m"\nsource_dir = "CosyVoice"\n')
+        assert run_check("--config", str(config)) == 1
+        report = capsys.readouterr().out
+        assert report.count("  problem  it needs the package wget\n           -> pip install wget\n") == 2
+        assert "  problem  the engine cosyvoice cannot start\n" in report
 
     def test_missing_model_names_both_places(
         self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
