@@ -1,5 +1,6 @@
 """How the tools behave that tests use."""
 
+import logging
 import os
 import signal
 from importlib.util import find_spec
@@ -13,6 +14,9 @@ from tests.chromium import chromium
 # Before torch is imported: processes side by side, with as many threads each as there are cores, wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A line for each request of a test is of no use to anybody.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 # A shell starts what runs in the background with SIGINT ignored, and programs that tests interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

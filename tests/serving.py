@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 import httpx
 
@@ -45,7 +45,8 @@ class Server:
 
     settings: sections of config.toml, over the harness's own (a free port, JSON logs, a short grace, the engine
     `tests.engines:create`, a default prompt). env: more environment. await_health: the /health status to wait for when
-    entered. loads_model: whether that may take minutes. flags: more command line.
+    entered. loads_model: whether that may take minutes. flags: more command line. cwd: its working directory,
+    where that is not the folder of its files.
 
     A traceback in its log that the test did not `announce` fails the test.
     """
@@ -59,8 +60,10 @@ class Server:
         await_health: str = "ok",
         loads_model: bool = False,
         flags: tuple[str, ...] = (),
+        cwd: Path | None = None,
     ) -> None:
         self._folder = tmp_path
+        self._cwd = cwd or tmp_path
         self._settings = settings or {}
         self._env = env or {}
         self._await_health = await_health
@@ -95,6 +98,10 @@ class Server:
         if error is None:
             self.check_log()
 
+    def open_log(self) -> IO[bytes]:
+        """Where its stdout and stderr go."""
+        return self._log.open("ab")
+
     def announce(self, words: str) -> None:
         """From now on, tracebacks with these words in them are what the test is about."""
         self._announced.append(words)
@@ -108,10 +115,10 @@ class Server:
         config = self._folder / "config.toml"
         config.write_text(_toml(_merge(self._defaults(), self._settings)), encoding="utf-8")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
-        with self._log.open("ab") as log:
+        with self.open_log() as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cosyserve", "serve", "--config", str(config), *self._flags],
-                cwd=self._folder,
+                cwd=self._cwd,
                 env={**inherited, "PYTHONPATH": str(ROOT), **self._env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -14,6 +14,7 @@ import pytest
 from tests import sounds
 from tests.model import cosyvoice_kit as kit
 from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
+from tests.process.pools import freeze
 from tests.serving import Server, Tables, wait_for
 
 pytestmark = [pytest.mark.timeout(600)]
@@ -116,7 +117,7 @@ def test_a_full_line_is_served_by_the_replacement(small_checkpoint: Path, tmp_pa
     with server_on(tmp_path, small_checkpoint) as server, ThreadPoolExecutor(13) as clients:
         (victim,) = server.model_info()["workers"]
         # Held, so that nothing has sounded when it is killed.
-        os.kill(victim["pid"], signal.SIGSTOP)
+        freeze(victim["pid"])
         jobs = [clients.submit(server.speak, text="你好，世界。", prompt_wav=VOICE, seed=seed) for seed in range(13)]
         wait_for(lambda: (info := server.model_info())["running"] + info["waiting"] == 13, "all thirteen")
         os.kill(victim["pid"], signal.SIGKILL)

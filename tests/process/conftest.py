@@ -68,7 +68,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: list[str]) -
         # pytest listens too.
         root.handlers += handlers
         yield lambda: path.read_text(encoding="utf-8")
-        records.stop()
+        records.finish()
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()

@@ -24,7 +24,7 @@ from cosyserve.settings import Settings
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.faults import watch_loop
 from tests.engines import expected_pcm
-from tests.serving import DEADLINE_S, POLL_S, Tables
+from tests.serving import DEADLINE_S, POLL_S, Tables, wait_for
 
 PROMPT = Prompt(np.zeros(16_000, np.float32), 16_000, "a voice")
 
@@ -87,6 +87,12 @@ async def replaced(pool: Pool, pid: int, index: int = 0) -> None:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def freeze(pid: int) -> None:
+    """Stop it, and wait until it stands still: a signal needs its time on a busy machine."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, f"{pid} to stand still")
 
 
 def gone(pid: int) -> bool:

@@ -16,6 +16,7 @@ from tests.process.pools import (
     Listener,
     all_ready,
     assert_suspects_ran_apart,
+    freeze,
     kill,
     pid_of,
     replaced,
@@ -107,7 +108,7 @@ async def test_a_listener_who_leaves_while_the_worker_dies_is_not_tried_again(jo
         lost = Listener(pool, f"{gate.word} at=0 {journal.word}", 2)
         await journal.tells("gate", 2)
         # The worker is stopped, so that it cannot answer the Cancel; the other one leaves the line.
-        os.kill(victim, signal.SIGSTOP)
+        freeze(victim)
         leaving.leave()
         kill(victim)
         await until(lambda: pool.state.waiting == 1, "the retry to stand in line")

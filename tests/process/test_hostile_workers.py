@@ -53,7 +53,7 @@ async def test_what_a_dead_worker_had_started_holds_nothing_up(
         await replaced(pool, victim)
 
         await until(lambda: gone(grandchild(journal)), "the grandchild's end")
-        assert pipe_threads() == threads
+        await until(lambda: pipe_threads() == threads, "the threads of the dead to end")
         assert await Listener(pool, "").outcome() == "ok"
 
 
@@ -63,7 +63,7 @@ async def test_what_a_worker_had_started_ends_with_it_at_shutdown(kind: str, jou
         assert await Listener(pool, f"{kind}=0 {journal.word}").outcome() == "ok"
         assert not gone(grandchild(journal))
     await until(lambda: gone(grandchild(journal)), "the grandchild's end")
-    assert not pipe_threads()
+    await until(lambda: not pipe_threads(), "its threads' end")
 
 
 async def test_a_worker_that_closes_its_pipe_and_lives_on_is_replaced(
@@ -114,7 +114,7 @@ async def test_deaths_leave_no_thread_and_no_descriptor() -> None:
             await die_all(pool)
 
         assert parent.num_fds() <= descriptors
-        assert pipe_threads() == threads
+        await until(lambda: pipe_threads() == threads, "the threads of the dead to end")
         assert len(pool._crew._processes) == 3
         assert [status.restarts for status in pool.statuses()] == [4] * 3
 

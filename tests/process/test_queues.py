@@ -116,8 +116,9 @@ def test_a_peer_killed_within_a_message_larger_than_the_pipe(k: int, tmp_path: P
     ids=["no pickle", "negative length", "empty", "unknown module", "unknown name"],
 )
 def test_a_peer_that_talks_nonsense_is_a_peer_lost(
-    nonsense: bytes, tmp_path: Path, pipe: tuple[Connection, Connection]
+    nonsense: bytes, tmp_path: Path, pipe: tuple[Connection, Connection], announced: list[str]
 ) -> None:
+    announced.append("a message cannot be read or delivered: its sender counts as lost")
     data = tmp_path / "nonsense"
     data.write_bytes(frame(WHOLE[0]) + nonsense)
     reader = Reader(pipe[0])
@@ -224,7 +225,10 @@ def test_a_closed_outbox_sends_what_it_had_taken(pipe: tuple[Connection, Connect
     assert outbox.join(DEADLINE_S)
 
 
-def test_a_message_that_cannot_be_pickled_closes_the_outbox(pipe: tuple[Connection, Connection]) -> None:
+def test_a_message_that_cannot_be_pickled_closes_the_outbox(
+    pipe: tuple[Connection, Connection], announced: list[str]
+) -> None:
+    announced.append("a message cannot be sent, and so none after it")
     outbox = Outbox(pipe[1], depth=10, name="outbox")
     reader = Reader(pipe[0])
     outbox.put(Heartbeat())

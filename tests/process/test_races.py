@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,33 @@ async def test_no_descriptors_left_is_a_death_at_birth_that_heals(log: Callable[
         await until(lambda: all_ready(pool), "the worker to be back")
         assert psutil.Process().num_fds() == before
     await logged(log, "cannot spawn a process")
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("thread", ["jobs", "output", "results"])
+async def test_no_thread_for_a_process_is_a_death_at_birth_that_heals(
+    thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system answers where no memory is left for a thread's stack."""
+    start, failing = threading.Thread.start, True
+
+    def refuse(self: threading.Thread) -> None:
+        if failing and self.name == f"cosyserve-worker-0-{thread}":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    parent = psutil.Process()
+    async with running_pool() as pool:
+        before, family = (parent.num_fds(), parent.num_threads()), len(parent.children())
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        kill(pid_of(pool))
+        await until(lambda: worker(pool).restarts >= 3, "births to fail")
+        assert "can't start new thread" in worker(pool).reason
+        failing = False
+        await until(lambda: all_ready(pool), "the worker to be back")
+        await until(lambda: (parent.num_fds(), parent.num_threads()) == before, "what the half-born held")
+        assert len(parent.children()) == family
+        assert await Listener(pool, "").outcome() == "ok"
 
 
 @pytest.mark.usefixtures("no_backoff")

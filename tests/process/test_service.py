@@ -7,14 +7,17 @@ from pathlib import Path
 
 from tests.engines import expected_pcm
 from tests.http.wire import check_error
-from tests.serving import Script, Server, wait_for
+from tests.serving import Script, Server, Tables, wait_for
 
 
 def test_health_tells_the_truth_at_each_moment(tmp_path: Path) -> None:
     """Ok, starting, unavailable after a crash loop, and ok again when the cause is gone."""
     healed = tmp_path / "healed"
     healed.touch()
-    settings = {"model": {"engine": "tests.engines:exits_once", "dir": str(tmp_path), "streams": 1}}
+    settings: Tables = {
+        "model": {"engine": "tests.engines:exits_once", "dir": str(tmp_path), "streams": 1},
+        "limits": {"wait_timeout_s": 300},
+    }
     script = Script(tmp_path, at=0)
     with Server(tmp_path, settings) as server, ThreadPoolExecutor(2) as clients:
         running = clients.submit(server.speak, text=script.text)

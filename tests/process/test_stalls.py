@@ -1,7 +1,5 @@
 """Workers that live and do not move."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from tests.process.pools import (
     Journal,
     Listener,
     all_ready,
+    freeze,
     logged,
     pid_of,
     replaced,
@@ -51,7 +50,7 @@ async def test_a_hang_after_the_first_chunk_breaks_the_stream(journal: Journal) 
 async def test_a_worker_that_was_stopped_counts_as_hung(journal: Journal, gate: Gate) -> None:
     async with running_pool(workers=IMPATIENT) as pool:
         victim = pid_of(pool)
-        os.kill(victim, signal.SIGSTOP)
+        freeze(victim)
         listener = Listener(pool, journal.word)
         assert await listener.outcome() == "ok"
         assert listener.is_whole()

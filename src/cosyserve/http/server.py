@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from cosyserve.http import websocket_buffer
 from cosyserve.http.app import build_app
+from cosyserve.http.last_resort import LastResort
 from cosyserve.http.service import Service
 from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings, SettingsError
@@ -24,6 +25,8 @@ from cosyserve.watch.logs import configure
 BACKLOG = 1024
 FLUSH_S = 3.0
 """What Hypercorn gives connections once every stream has been answered."""
+END_S = 30.0
+"""What everything else may take at the end together, beside the grace, before the process is ended by force."""
 UNSENT_BYTES = 64 * 1024
 """What the kernel holds of an answer before it is sent; all else waits where it is counted."""
 LOOPBACK = ("127.", "::1")
@@ -46,17 +49,21 @@ def serve(settings: Settings) -> int:
     """Run the service until a signal. Returns the exit status. Raises SettingsError before anything is started."""
     app = build_app(settings)
     listener = _listen(settings)
-    records = configure(settings.log.level, settings.log.format)
+    service: Service = app.state.service
+    dropped = service.reporter.metrics.log_records_dropped
+    records = configure(settings.log.level, settings.log.format, dropped.inc)
+    last_resort = LastResort(service.pool.kill)
     try:
-        service: Service = app.state.service
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(app, service, listener))
+            asyncio.run(_serve(app, service, listener, last_resort))
     finally:
-        records.stop()
+        if not records.finish():
+            # Nobody reads the log: the interpreter's end would wait for it.
+            os._exit(0)
     return 0
 
 
-async def _serve(app: Starlette, service: Service, listener: socket.socket) -> None:
+async def _serve(app: Starlette, service: Service, listener: socket.socket, last_resort: LastResort) -> None:
     settings, pool = service.settings, service.pool
     stop = asyncio.Event()
 
@@ -72,6 +79,7 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket) -> N
 
     async def until_stopped() -> None:
         await stop.wait()
+        last_resort.arm(settings.server.shutdown_grace_s + END_S)
         await _stop(pool, settings.server.shutdown_grace_s)
 
     websocket_buffer.install()

@@ -197,7 +197,7 @@ class Dispatcher:
         looping, reason = worker.crash_looping, worker.reason
         if looping:
             self._fail_line_if_hopeless()
-        self.tick(now)
+        self._start_rested(now)
         if looping:
             log.error("worker keeps dying before it is ready", worker=index, reason=reason)
 
@@ -205,10 +205,9 @@ class Dispatcher:
         """Do what is due."""
         for job in self.line.overdue(now):
             self._leave_line(job, WaitedTooLong(f"no stream came free within {self._limits.wait_timeout_s:g} s"))
+        self._start_rested(now)
         for worker in self.workers:
-            if worker.state is WorkerState.RESTING and worker.due_at() <= now:
-                self._start(worker, now)
-            elif (reason := worker.overdue(now)) is not None:
+            if (reason := worker.overdue(now)) is not None:
                 self.condemn(worker.index, reason, now)
             else:
                 self._end_overdue_jobs(worker, now)
@@ -233,6 +232,11 @@ class Dispatcher:
                 self._end(job, error)
             worker.stopped(now)
             self._act(Send(worker.index, Shutdown()))
+
+    def _start_rested(self, now: float) -> None:
+        for worker in self.workers:
+            if worker.state is WorkerState.RESTING and worker.due_at() <= now:
+                self._start(worker, now)
 
     def _start(self, worker: Worker, now: float) -> None:
         worker.started(now)

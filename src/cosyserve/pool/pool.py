@@ -23,6 +23,10 @@ from cosyserve.speech.requests import SpeechRequest
 SEEDS = 2**31
 LEAVE_S = 5.0
 """How long a worker may take to go after Shutdown, and its process to be reaped after SIGKILL."""
+LATE_S = 1.0
+"""A clock that strikes so late tells of this process, which was stopped or starved, and not of the workers."""
+CATCH_UP_S = 1.0
+"""How long is read, then, what came meanwhile, before anybody is held to be overdue."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +47,8 @@ class Pool:
         self.stopping = asyncio.Event()
         """Set when no new requests are taken any more."""
         self._timer: asyncio.TimerHandle | None = None
+        self._strikes_at = 0.0
+        self._patient_until = 0.0
         self._loop: asyncio.AbstractEventLoop
 
     # What the service needs
@@ -195,8 +201,13 @@ class Pool:
             self._dispatcher.cancel(job, self._loop.time())
 
     def _tick(self) -> None:
+        now = self._loop.time()
+        if now > self._strikes_at + LATE_S:
+            self._patient_until = now + CATCH_UP_S
+            self._set_timer()
+            return
         with self._told("the clock"):
-            self._dispatcher.tick(self._loop.time())
+            self._dispatcher.tick(now)
 
     @contextmanager
     def _told(self, what: str, condemning: int | None = None) -> Iterator[None]:
@@ -214,5 +225,6 @@ class Pool:
         """Wake when the dispatcher has something to do."""
         if self._timer:
             self._timer.cancel()
-        due_at = self._dispatcher.due_at()
+        due_at = max(self._dispatcher.due_at(), self._patient_until)
+        self._strikes_at = max(due_at, self._loop.time())
         self._timer = None if math.isinf(due_at) else self._loop.call_at(due_at, self._tick)

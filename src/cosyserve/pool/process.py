@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from cosyserve.pool import launch
 from cosyserve.protocol import FromWorker, ToWorker
@@ -51,6 +52,7 @@ class WorkerProcess:
             childs_ends = (jobs_reader, results_writer, output_writer)
             # Daemonic: should the parent end without `close`, multiprocessing must not wait for it at exit.
             self._process = _spawn.Process(target=launch.run, args=(spec, *childs_ends), name=self._name, daemon=True)
+            _stand_on_ground()
             with _group_signals_blocked():
                 self._process.start()
             assert self._process.pid is not None
@@ -114,17 +116,21 @@ class WorkerProcess:
         self._outbox.close()
         for pipe_thread in (self._outbox, self._output):
             pipe_thread.join(timeout=PIPE_END_S)
-        with contextlib.suppress(ValueError):
-            # Its descriptors would wait for the garbage collector.
-            self._process.close()
+        self._close()
         if code is None:
             return "ended"
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+    def _close(self) -> None:
+        """Its descriptors would wait for the garbage collector."""
+        with contextlib.suppress(ValueError):
+            self._process.close()
 
     def _abort(self) -> None:
         """It was born, and cannot be looked after."""
         self.kill()
         self._process.join(ABORTED_S)
+        self._close()
 
 
 def _pipe(half_born: contextlib.ExitStack) -> tuple[Connection, Connection]:
@@ -133,6 +139,14 @@ def _pipe(half_born: contextlib.ExitStack) -> tuple[Connection, Connection]:
     for end in (reader, writer):
         half_born.callback(end.close)
     return reader, writer
+
+
+def _stand_on_ground() -> None:
+    """A process cannot be spawned from a working directory that has been deleted: then it is the root's."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir("/")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import logging
 import logging.handlers
 import queue
 import sys
+from collections.abc import Callable
 
 import structlog
 from structlog.typing import Processor
@@ -12,22 +13,50 @@ from structlog.typing import Processor
 from cosyserve.wire.logs import formatter, install
 
 QUEUED_RECORDS = 10_000
+LAST_WORDS_S = 2.0
+"""How long the reader of the log may take over what is left at the end."""
 
 
 class _Queued(logging.handlers.QueueHandler):
-    """Hands records to the thread that writes: a blocked terminal or journal must not stop the audio."""
+    """Hands records to the thread that writes: a blocked terminal or journal must not stop the audio.
+
+    on_drop: called, on any thread, for a record that found no place.
+    """
+
+    def __init__(self, records: "queue.Queue[logging.LogRecord]", on_drop: Callable[[], None]) -> None:
+        super().__init__(records)
+        self._on_drop = on_drop
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
         # Losing a line beats losing a stream.
-        with contextlib.suppress(queue.Full):
+        try:
             self.queue.put_nowait(record)
+        except queue.Full:
+            self._on_drop()
 
 
-def configure(level: str, style: str) -> logging.handlers.QueueListener:
-    """Set the parent's log up. style: `text`, `json` or `auto`. Stop the listener at the end: it writes what waits."""
+class Records(logging.handlers.QueueListener):
+    """The thread that writes."""
+
+    def finish(self) -> bool:
+        """Write what waits. Returns whether that is done: whoever reads the log may have stopped."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        with contextlib.suppress(queue.Full):
+            self.enqueue_sentinel()
+        thread.join(LAST_WORDS_S)
+        return not thread.is_alive()
+
+
+def configure(level: str, style: str, on_drop: Callable[[], None] = lambda: None) -> Records:
+    """Set the parent's log up. style: `text`, `json` or `auto`. on_drop: called for each record that is lost.
+
+    Let what is returned `finish` at the end.
+    """
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderers: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
@@ -37,7 +66,7 @@ def configure(level: str, style: str) -> logging.handlers.QueueListener:
     writer = logging.StreamHandler(sys.stderr)
     writer.setFormatter(formatter(renderers))
     records: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED_RECORDS)
-    listener = logging.handlers.QueueListener(records, writer)
-    install(_Queued(records), level)
+    listener = Records(records, writer)
+    install(_Queued(records, on_drop), level)
     listener.start()
     return listener

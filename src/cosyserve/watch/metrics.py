@@ -39,6 +39,11 @@ class Metrics:
             "Faults of the service itself: exceptions that reached the event loop. The log has each of them.",
             registry=registry,
         )
+        self.log_records_dropped = Counter(
+            "cosyserve_log_records_dropped",
+            "Lines of the log that were lost because whoever reads it is too slow.",
+            registry=registry,
+        )
         self.queue_wait = Histogram(
             "cosyserve_queue_wait_seconds",
             "Time in line before a worker took the request.",

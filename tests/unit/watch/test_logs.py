@@ -16,7 +16,7 @@ def stderr_of(code: str, style: str = "json", level: str = "info") -> str:
     """What a process says that sets the log up, runs this, and ends."""
     whole = (
         "import logging, structlog\nfrom cosyserve.watch.logs import configure\nfrom cosyserve.wire.logs import relay\n"
-        f"records = configure({level!r}, {style!r})\nlog = structlog.get_logger('test')\n{code}\nrecords.stop()"
+        f"records = configure({level!r}, {style!r})\nlog = structlog.get_logger('test')\n{code}\nrecords.finish()"
     )
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
