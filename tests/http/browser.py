@@ -1,5 +1,6 @@
 """A real browser without a window, cut off from all but this machine, whose sound is recorded as it is rendered."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ ARGS = (
 # What goes to the loudspeaker goes into the page's own capture of the microphone, too: no other script would be let
 # into the audio thread. A source of silence keeps it going while nothing plays.
 _WIRE_TAP = """
-window.rendered = { blocks: 0, samples: [] };
+window.rendered = { blocks: 0, samples: [], frames: () => 0 };
 const taps = new WeakMap(), resume = AudioContext.prototype.resume, connect = AudioNode.prototype.connect;
 AudioContext.prototype.resume = async function () {
   if (this.audioWorklet && !taps.has(this)) {
@@ -47,6 +48,7 @@ AudioContext.prototype.resume = async function () {
     connect.call(tap, this.destination);
     silence.start();
     taps.set(this, tap);
+    Object.assign(window.rendered, { blocks: 0, frames: () => this.currentTime * this.sampleRate });
   }
   return resume.call(this);
 };
@@ -127,14 +129,15 @@ class Reader:
         """A figure's exact value."""
         return float(self.page.locator(f"#{name}").get_attribute("value") or "nan")
 
-    def blocks(self) -> int:
-        """How many blocks of 1024 samples the browser has rendered."""
-        count: int = self.page.evaluate("rendered.blocks")
-        return count
+    def await_blocks(self, count: int) -> None:
+        """Wait until the browser has rendered so many blocks of 1024 samples more, and `heard` knows all until then."""
+        last = self.page.evaluate("rendered.frames()") + 1024 * count
+        wait_for(lambda: self.page.evaluate("1024 * rendered.blocks") >= last, f"{count} blocks more")
 
     def heard(self) -> NDArray[np.int16]:
         """What the browser has rendered from the first sound on, as the 16-bit samples that it was made from."""
-        samples: list[float] = self.page.evaluate("rendered.samples")
+        # As one string: an array of them holds the page up for seconds, and its sound with it.
+        samples: list[float] = json.loads(self.page.evaluate("JSON.stringify(rendered.samples)"))
         scaled = np.asarray(samples, np.float64) * 32768
         assert np.array_equal(scaled, np.rint(scaled)), "the browser has changed the samples"
         pcm: NDArray[np.int16] = scaled.astype(np.int16)
