@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,32 @@ AudioNode.prototype.connect = function (to, ...rest) {
   return connect.call(this, to, ...rest);
 };
 """
+# The page's player before a loudspeaker whose time stands still while it is fed. `late` is how far its clock goes on
+# between the player's look at it and the start that follows, in frames.
+_RENDERED_OFFLINE = """async ([rate, frames, feeds]) => {
+  const { Player } = await import("/page/player.js");
+  const start = AudioBufferSourceNode.prototype.start;
+  let context, behind = 0;
+  window.AudioContext = class extends OfflineAudioContext {
+    baseLatency = 0;
+    constructor({ sampleRate }) { context = super(1, frames, sampleRate); }
+    get currentTime() { return super.currentTime - behind / this.sampleRate; }
+    resume() {}
+  };
+  AudioBufferSourceNode.prototype.start = function (when) {
+    behind = 0;
+    start.call(this, when);
+  };
+  const player = new Player();
+  await player.open(rate);
+  for (const { at, late, samples } of feeds) {
+    const feed = () => { behind = late; player.feed(new Int16Array(samples)); };
+    if (!at) feed();
+    else context.suspend((at + 0.5) / rate).then(() => { feed(); OfflineAudioContext.prototype.resume.call(context); });
+  }
+  const rendered = await context.startRendering();
+  return { samples: JSON.stringify([...rendered.getChannelData(0)]), underruns: player.underruns };
+}"""
 
 
 @contextmanager
@@ -68,6 +94,17 @@ def launched() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+class Feed(NamedTuple):
+    """A part that comes to the page's player at frame `at`, a multiple of 128.
+
+    late: how many frames go by between the player's look at the clock and the start of what plays it.
+    """
+
+    samples: list[int]
+    at: int = 0
+    late: int = 0
 
 
 class Reader:
@@ -137,11 +174,15 @@ class Reader:
     def heard(self) -> NDArray[np.int16]:
         """What the browser has rendered from the first sound on, as the 16-bit samples that it was made from."""
         # As one string: an array of them holds the page up for seconds, and its sound with it.
-        samples: list[float] = json.loads(self.page.evaluate("JSON.stringify(rendered.samples)"))
-        scaled = np.asarray(samples, np.float64) * 32768
-        assert np.array_equal(scaled, np.rint(scaled)), "the browser has changed the samples"
-        pcm: NDArray[np.int16] = scaled.astype(np.int16)
-        return pcm
+        return _pcm(self.page.evaluate("JSON.stringify(rendered.samples)"))
+
+    def rendered(self, rate: int, frames: int, feeds: list[Feed]) -> tuple[NDArray[np.int16], int]:
+        """What the page's player makes of parts that come at these times, as no machine's load can change it.
+
+        rate: Hz. frames: how long to listen. Returns the samples from frame 0 on, and how many underruns it counted.
+        """
+        answer = self.page.evaluate(_RENDERED_OFFLINE, [rate, frames, [feed._asdict() for feed in feeds]])
+        return _pcm(answer["samples"]), answer["underruns"]
 
     def download(self, folder: Path) -> tuple[str, bytes]:
         """Press the button. Returns the file's name and content."""
@@ -154,6 +195,13 @@ class Reader:
     def in_page(self, script: str) -> Any:
         """What JavaScript says."""
         return self.page.evaluate(script)
+
+
+def _pcm(samples: str) -> NDArray[np.int16]:
+    scaled = np.asarray(json.loads(samples), np.float64) * 32768
+    assert np.array_equal(scaled, np.rint(scaled)), "the browser has changed the samples"
+    pcm: NDArray[np.int16] = scaled.astype(np.int16)
+    return pcm
 
 
 def sounding(pcm: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -15,10 +15,12 @@ from playwright.sync_api import Browser
 from tests import sounds
 from tests.engines import CHUNK_SAMPLES, expected_pcm
 from tests.http import browser as browsers
-from tests.http.browser import FOREIGN_HOST, Reader, sounding
+from tests.http.browser import FOREIGN_HOST, Feed, Reader, sounding
 from tests.serving import Script, Server, wait_for
 
 KEY = "a-key-of-the-house"
+LEAD = 1200
+"""Frames at 24 kHz from a part's coming to its sound where nothing plays, without the loudspeaker's own latency."""
 DONE, STOPPED, SPEAKING = "Done.", "Stopped.", "Speaking."
 STATUS_OF = "the server responded with a status of {}"
 HARD_TEXTS = [
@@ -141,6 +143,32 @@ class TestHearing:
         (request,) = [event for event in script.events() if event.startswith("request")]
         assert '"instruction": "slowly<|endofprompt|>"' in request
         assert '"speed": 1.5' in request
+
+
+class TestSchedule:
+    """What the player makes of parts whenever they come, in a time that the test keeps: exact on any machine."""
+
+    @pytest.mark.parametrize(
+        ("left", "dry"), [(512, False), (256, False), (255, True), (1, True), (0, True), (-99, True)]
+    )
+    def test_a_part_joins_the_last_or_waits_for_a_lead(self, reader: Reader, left: int, dry: bool) -> None:
+        first, second = noise(4096 - LEAD + left), noise(500)
+        rendered, underruns = reader.rendered(24_000, 8192, [Feed(first), Feed(second, at=4096)])
+        silence = LEAD - left if dry else 0
+        assert np.array_equal(np.trim_zeros(rendered), [*first, *[0] * silence, *second])
+        assert underruns == dry
+
+    def test_one_that_starts_late_is_not_mixed_with_the_next(self, reader: Reader) -> None:
+        first, second, third = noise(4096 - LEAD - 99), noise(500), noise(500)
+        feeds = [Feed(first), Feed(second, at=4096, late=480), Feed(third, at=4224)]
+        rendered, underruns = reader.rendered(24_000, 8192, feeds)
+        assert sounding(rendered).tolist() == [*first, *second, *third]
+        assert underruns == 1
+
+
+def noise(length: int) -> list[int]:
+    """Samples without a zero."""
+    return [int(sample) for sample in np.random.default_rng(length).integers(1, 32768, length)]
 
 
 class TestStopping:

@@ -8,6 +8,8 @@
 
 /** Between a part's coming and its sound, in seconds and beside the browser's own: room for a busy page. */
 const LEAD_S = 0.05;
+/** Frames: two of the blocks in which browsers render. What is to start in a block under way starts after it. */
+const UNDER_WAY = 256;
 
 export class Player {
   #context = null;
@@ -40,14 +42,14 @@ export class Player {
 
   /** samples: Int16Array, the next part. */
   feed(samples) {
-    const buffer = this.#context.createBuffer(1, samples.length, this.rate);
-    buffer.getChannelData(0).set(Float32Array.from(samples, (sample) => sample / 32768));
-    const now = this.#context.currentTime;
-    if (this.#nextFrame <= now * this.rate) {
-      if (this.samples) this.underruns += 1;
-      this.#nextFrame = Math.ceil((now + this.#context.baseLatency + LEAD_S) * this.rate);
-    }
-    this.#start(buffer);
+    const source = this.#newSource(samples);
+    const due = this.#nextFrame;
+    if (due < this.#soonestFrame()) this.#nextFrame = this.#frameIn(this.#context.baseLatency + LEAD_S);
+    source.start(this.#nextFrame / this.rate);
+    // A busy machine may have held this thread up until that frame was past. The part then begins late, though not after
+    // what is the soonest by now, and its end is not to be mixed with the next.
+    this.#nextFrame = Math.max(this.#nextFrame, this.#soonestFrame());
+    if (this.samples && this.#nextFrame > due) this.underruns += 1;
     this.#nextFrame += samples.length;
     this.samples += samples.length;
   }
@@ -72,7 +74,18 @@ export class Player {
     this.#finish();
   }
 
-  #start(buffer) {
+  /** Whose start, told now, is not too late. */
+  #soonestFrame() {
+    return this.#frameIn(0) + UNDER_WAY;
+  }
+
+  #frameIn(seconds) {
+    return Math.ceil((this.#context.currentTime + seconds) * this.rate);
+  }
+
+  #newSource(samples) {
+    const buffer = this.#context.createBuffer(1, samples.length, this.rate);
+    buffer.getChannelData(0).set(Float32Array.from(samples, (sample) => sample / 32768));
     const source = new AudioBufferSourceNode(this.#context, { buffer });
     source.connect(this.#context.destination);
     source.onended = () => {
@@ -80,7 +93,7 @@ export class Player {
       this.#finishIfSilent();
     };
     this.#sources.add(source);
-    source.start(this.#nextFrame / this.rate);
+    return source;
   }
 
   #finishIfSilent() {
