@@ -148,6 +148,14 @@ class TestHearing:
 class TestSchedule:
     """What the player makes of parts whenever they come, in a time that the test keeps: exact on any machine."""
 
+    @pytest.mark.parametrize("rate", [22_050, 24_000])
+    def test_a_part_begins_on_any_frame(self, reader: Reader, rate: int) -> None:
+        # Beside a loud sample, silence and the least sound show the least of the other.
+        parts = np.random.default_rng(0).choice(np.array([-32768, -1, 0, 1, 32767]), (300, 101))
+        rendered, underruns = reader.rendered(rate, 40_000, [Feed(part.tolist()) for part in parts])
+        assert np.array_equal(np.trim_zeros(rendered), np.trim_zeros(parts.ravel()))
+        assert underruns == 0
+
     @pytest.mark.parametrize(
         ("left", "dry"), [(512, False), (256, False), (255, True), (1, True), (0, True), (-99, True)]
     )

@@ -8,6 +8,11 @@
 
 /** Between a part's coming and its sound, in seconds and beside the browser's own: room for a busy page. */
 const LEAD_S = 0.05;
+/**
+ * How far past its frame a part starts, in frames. A start is told in seconds, which for many a frame come out a rounding
+ * error early; browsers take that for a start between two samples, and interpolate. This much late they round away.
+ */
+const HAIR = 2 ** -12;
 /** Frames: two of the blocks in which browsers render. What is to start in a block under way starts after it. */
 const UNDER_WAY = 256;
 
@@ -45,7 +50,7 @@ export class Player {
     const source = this.#newSource(samples);
     const due = this.#nextFrame;
     if (due < this.#soonestFrame()) this.#nextFrame = this.#frameIn(this.#context.baseLatency + LEAD_S);
-    source.start(this.#nextFrame / this.rate);
+    source.start((this.#nextFrame + HAIR) / this.rate);
     // A busy machine may have held this thread up until that frame was past. The part then begins late, though not after
     // what is the soonest by now, and its end is not to be mixed with the next.
     this.#nextFrame = Math.max(this.#nextFrame, this.#soonestFrame());
