@@ -28,7 +28,7 @@ class SettingsError(Exception):
 class Section(BaseModel):
     """One table of config.toml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -179,8 +179,9 @@ def load_settings(config: Path | None = None, overrides: Tables | None = None) -
     _check_environment(os.environ)
     try:
         environment = EnvSettingsSource(_Environment)()
+        _check_tables(environment)
         settings = Settings.model_validate(_merge(file, environment, overrides or {}))
-    except SourceError as error:
+    except (SourceError, RecursionError) as error:
         raise SettingsError(f"{error}: lists are written as JSON in the environment") from error
     except ValidationError as error:
         raise SettingsError(_first_problem(error)) from error
@@ -194,7 +195,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    # A number of 5,000 digits and brackets 3,000 deep are no TOMLDecodeError.
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
     for section, table in tables.items():
         if not isinstance(table, dict):
@@ -212,8 +214,17 @@ def _check_environment(environ: Mapping[str, str]) -> None:
             _check_name(section, key, name)
 
 
+def _check_tables(environment: Mapping[str, Any]) -> None:
+    """A section's own variable would have to hold all of its table."""
+    for section, table in environment.items():
+        if not isinstance(table, dict):
+            name = f"{ENV_PREFIX}{section.upper()}"
+            raise SettingsError(f"{name} is not a setting: write {name}__KEY")
+
+
 def _check_name(section: str, key: str | None, shown: str) -> None:
     """Unknown names are errors that name the nearest neighbour."""
+    shown = shown if shown.isprintable() else ascii(shown)
     if section not in Settings.model_fields:
         raise SettingsError(f"{shown} is not a setting{_nearest(section, Settings.model_fields)}")
     table = Settings.model_fields[section].annotation
@@ -254,18 +265,25 @@ def _first_problem(error: ValidationError) -> str:
 def _resolve_paths(settings: Settings, base: Path) -> Settings:
     """Make every path absolute: relative ones count from the configuration file's folder."""
     keys = settings.server.api_keys_file
-    server = settings.server.model_copy(update={"api_keys_file": keys and base / keys.expanduser()})
+    server = settings.server.model_copy(update={"api_keys_file": keys and _place(base, keys)})
     model = settings.model.model_copy(
         update={
-            "dir": base / settings.model.dir.expanduser(),
-            "source_dir": settings.model.source_dir and base / settings.model.source_dir.expanduser(),
+            "dir": _place(base, settings.model.dir),
+            "source_dir": settings.model.source_dir and _place(base, settings.model.source_dir),
         }
     )
     prompt = settings.defaults.prompt_wav
     if prompt is not None:
         shipped = prompt == DEFAULT_PROMPT and not (base / prompt).exists()
-        prompt = (PACKAGED if shipped else base) / prompt.expanduser()
+        prompt = _place(PACKAGED if shipped else base, prompt)
     defaults = settings.defaults.model_copy(update={"prompt_wav": prompt})
-    voices = settings.voices.model_copy(update={"dir": base / settings.voices.dir.expanduser()})
+    voices = settings.voices.model_copy(update={"dir": _place(base, settings.voices.dir)})
     changed = {"server": server, "model": model, "defaults": defaults, "voices": voices}
     return settings.model_copy(update=changed)
+
+
+def _place(base: Path, path: Path) -> Path:
+    try:
+        return base / path.expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{path}: nobody here has a home directory of that name") from error
