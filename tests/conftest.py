@@ -42,7 +42,7 @@ collect_ignore_glob = [
     *([] if chromium() else PAGE_TESTS),
 ]
 
-SERVERS = {"http", "process"}
+SERVERS = {"fuzz", "http", "process"}
 
 
 @pytest.hookimpl(tryfirst=True)

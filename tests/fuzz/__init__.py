@@ -1,0 +1,1 @@
+"""Inputs that nobody thought of: hypothesis makes them, the real server takes them, `witness` says what is right."""
