@@ -14,7 +14,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.typing import Framework
 from starlette.applications import Starlette
 
-from cosyserve.http import websocket_buffer
+from cosyserve.http import allocator, websocket_buffer
 from cosyserve.http.app import build_app
 from cosyserve.http.last_resort import LastResort
 from cosyserve.http.service import Service
@@ -47,6 +47,7 @@ class _BoundConfig(Config):
 
 def serve(settings: Settings) -> int:
     """Run the service until a signal. Returns the exit status. Raises SettingsError before anything is started."""
+    allocator.keep_little()
     app = build_app(settings)
     listener = _listen(settings)
     service: Service = app.state.service
