@@ -160,13 +160,6 @@ class TooManyAtOnce(RequestRejected):
     retry_after_s = 1
 
 
-class HttpVersionNotSupported(RequestRejected):
-    """HTTP/2: Hypercorn ends a broken HTTP/2 stream without a reset, so its client would wait for ever."""
-
-    status = 505
-    code = "http_version_not_supported"
-
-
 class Unavailable(ServiceError):
     """The service cannot take the request now; the same request may succeed later."""
 
@@ -183,7 +176,7 @@ class LineFull(Unavailable):
 
 
 class TooManyConnections(Unavailable):
-    """`websocket.max_connections` are open."""
+    """`server.max_connections` or, of WebSocket sessions, `websocket.max_connections` are open."""
 
     code = "too_many_connections"
     retry_after_s = 5

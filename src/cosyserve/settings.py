@@ -43,6 +43,8 @@ class ServerSettings(Section):
     shutdown_grace_s: float = Field(30, ge=0)
     max_buffered_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0)
     client_stall_timeout_s: float = Field(30, gt=0)
+    max_connections: int = Field(1024, ge=1)
+    keep_alive_s: float = Field(75, gt=0)
 
     @field_validator("api_keys_file", mode="before")
     @classmethod

@@ -81,7 +81,6 @@ class TestAfterTheFirstChunk:
                 receive(connection)
         assert broken.value.partial == expected_pcm(1, 4)
 
-    @pytest.mark.xfail(strict=True, reason="HTTP/1.0 tells the end by closing, and Hypercorn cannot be told to reset")
     def test_never_a_clean_end_in_http_1_0_either(self, server: Server) -> None:
         form = b"text=chunks=5 fail=4"
         request = head("POST /synthesize HTTP/1.0", Content_Type=URLENCODED, Content_Length=str(len(form))) + form

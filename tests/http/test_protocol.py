@@ -1,41 +1,52 @@
 """HTTP itself: versions, connections, ids, CORS, and requests that are odd, broken or hostile."""
 
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import h2.config
 import h2.connection
-import h2.events
 import httpx
 import pytest
 import requests
 
 from tests.engines import expected_pcm
-from tests.http.wire import URLENCODED, check_error, connect, head, post, receive, receive_until, speech
+from tests.http.wire import (
+    URLENCODED,
+    check_error,
+    connect,
+    head,
+    post,
+    receive,
+    receive_until,
+    received_until_the_end,
+    speech,
+)
 from tests.serving import Script, Server, wait_for
 
 ORIGIN = "https://app.example.com"
 
 
-def h2_answer(
-    client: h2.connection.H2Connection, connection: socket.socket, received: bytes = b""
-) -> tuple[dict[bytes, bytes], bytes]:
-    """The headers and the body of the only stream's answer. received: what of it has come already."""
-    headers: dict[bytes, bytes] = {}
-    body = b""
-    while True:
-        for event in client.receive_data(received):
-            if isinstance(event, h2.events.ResponseReceived):
-                headers = {bytes(name): bytes(value) for name, value in event.headers}
-            elif isinstance(event, h2.events.DataReceived):
-                body += event.data
-            elif isinstance(event, h2.events.StreamEnded):
-                return headers, body
-        connection.sendall(client.data_to_send())
-        received = connection.recv(65536)
-        assert received, "the connection ended before the answer did"
+JAVA_CLIENT = """
+import java.net.URI;
+import java.net.http.*;
+
+class Client {
+    public static void main(String[] url) throws Exception {
+        HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_2).build();
+        for (String method : new String[] {"GET", "HEAD", "DELETE", "POST"}) {
+            HttpRequest.BodyPublisher body = HttpRequest.BodyPublishers.noBody();
+            HttpRequest request = HttpRequest.newBuilder(URI.create(url[0])).method(method, body).build();
+            HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+            System.out.println(method + " " + answer.version() + " " + answer.statusCode());
+        }
+    }
+}
+"""
+"""Offers h2c on every request, as it does by default."""
 
 
 class TestRequestId:
@@ -113,26 +124,59 @@ class TestConnections:
 
 
 class TestHttp2:
-    def test_prior_knowledge_is_refused(self, server: Server) -> None:
+    def test_prior_knowledge_ends_at_the_preface(self, server: Server) -> None:
         client = h2.connection.H2Connection(h2.config.H2Configuration())
         client.initiate_connection()
         fields = {":method": "GET", ":path": "/health", ":scheme": "http", ":authority": "test"}
         client.send_headers(1, list(fields.items()), end_stream=True)
         with connect(server) as connection:
-            headers, body = h2_answer(client, connection)
-        assert headers[b":status"] == b"505"
-        assert b'"code":"http_version_not_supported"' in body
+            connection.sendall(client.data_to_send())
+            assert received_until_the_end(connection) == b""
 
-    def test_an_upgrade_is_refused(self, server: Server) -> None:
-        client = h2.connection.H2Connection(h2.config.H2Configuration())
-        settings = (client.initiate_upgrade_connection() or b"").decode()
-        upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": settings}
+    @pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.7"])
+    def test_other_versions_are_refused(self, server: Server, version: str) -> None:
         with connect(server) as connection:
-            connection.sendall(head("GET /health HTTP/1.1", **upgrade))
-            switched = receive_until(connection, b"\r\n\r\n")
-            assert switched.startswith(b"HTTP/1.1 101 ")
-            headers, _ = h2_answer(client, connection, switched.partition(b"\r\n\r\n")[2])
-        assert headers[b":status"] == b"505"
+            connection.sendall(head(f"GET /health HTTP/{version}"))
+            assert received_until_the_end(connection).startswith(b"HTTP/1.1 505 ")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "status"),
+        [("GET", "/health", 200), ("HEAD", "/health", 200), ("DELETE", "/health", 405), ("OPTIONS", "/health", 405)],
+    )
+    def test_an_offer_to_upgrade_is_ignored(self, server: Server, method: str, path: str, status: int) -> None:
+        offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABkAAQAAP__"}
+        with connect(server) as connection:
+            for _ in range(2):
+                connection.sendall(head(f"{method} {path} HTTP/1.1", **offer))
+                assert receive(connection, method).status_code == status
+
+    def test_an_offer_with_a_body_is_ignored(self, server: Server) -> None:
+        offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABkAAQAAP__"}
+        with connect(server) as connection:
+            for seed in (1, 2):
+                connection.sendall(post(f"text=hello&seed={seed}".encode(), **offer))
+                assert receive(connection).content == expected_pcm(seed, 3)
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+    @pytest.mark.parametrize("how", [[], ["--head"], ["--request", "DELETE"], ["--data", "text=hello"]])
+    def test_curl_that_offers(self, server: Server, how: list[str]) -> None:
+        command = ["curl", "-sS", "--http2", *how, "-o", "/dev/null", "-w", "%{http_version} %{http_code}"]
+        done = subprocess.run([*command, f"{server.url}/health"], capture_output=True, text=True, check=False)
+        assert done.stdout in {"1.1 200", "1.1 405"}, done.stderr
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+    def test_curl_that_insists(self, server: Server) -> None:
+        command = ["curl", "-sS", "--http2-prior-knowledge", f"{server.url}/health"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+    @pytest.mark.skipif(shutil.which("javac") is None, reason="no JDK")
+    def test_javas_own_client(self, server: Server, tmp_path: Path) -> None:
+        program = tmp_path / "Client.java"
+        program.write_text(JAVA_CLIENT)
+        command = ["java", "-Xint", str(program), f"{server.url}/health"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = ["GET HTTP_1_1 200", "HEAD HTTP_1_1 200", "DELETE HTTP_1_1 405", "POST HTTP_1_1 405"]
+        assert done.stdout.splitlines() == said, done.stderr
 
     def test_alpn_clients_over_plain_text_stay_with_1_1(self, server: Server) -> None:
         with httpx.Client(http2=True, timeout=60) as client:

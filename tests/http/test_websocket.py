@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.sessions import PATH, session
-from tests.http.wire import ERROR_TYPES, connect, head, receive_until
+from tests.http.wire import ERROR_TYPES, connect, frame, receive_until, received_until_the_end, upgrade
 from tests.serving import ROOT, Script, Server, wait_for
 
 
@@ -281,16 +281,13 @@ class TestWrongMessages:
 
     def test_one_without_end_is_not_kept(self, tmp_path: Path) -> None:
         """From a client that takes no notice of the close: 60 MB of one message."""
-        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
-        key = {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}
         with Server(tmp_path) as server, connect(server) as connection:
-            connection.sendall(head(f"GET {PATH} HTTP/1.1", **upgrade, **key))
+            connection.sendall(upgrade(PATH))
             receive_until(connection, b"\r\n\r\n")
             process = psutil.Process(server.pid)
             before = process.memory_info().rss
             for number in range(1000):
-                opcode = b"\x00" if number else b"\x01"
-                connection.sendall(opcode + b"\xfe" + struct.pack(">H", 60_000) + bytes(4) + b"x" * 60_000)
+                connection.sendall(frame(0 if number else 1, b"x" * 60_000, final=False))
             server.health()
             assert process.memory_info().rss - before < 20_000_000
 
@@ -469,13 +466,53 @@ class TestDoor:
                 client.send("input.cancel")
                 client.until("input.cancelled")
 
-    def test_compression_is_the_clients_choice(self, server: Server) -> None:
+    @pytest.mark.parametrize(
+        "offer",
+        [
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits; server_max_window_bits=99",
+            "permessage-deflate; server_max_window_bits=x, permessage-deflate",
+            "x-webkit-deflate-frame",
+            'é; =,,;"',
+            "",
+        ],
+    )
+    def test_no_extension_is_agreed_upon(self, server: Server, offer: str) -> None:
+        """What is compressed has a size that nobody knows before it is there."""
+        with connect(server) as connection:
+            connection.sendall(upgrade(PATH, Sec_WebSocket_Extensions=offer))
+            answer = receive_until(connection, b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 101 ")
+            assert b"extensions" not in answer.lower()
+            connection.sendall(frame(1, b"abc", reserved=0x40))
+            assert received_until_the_end(connection)[2:4] == struct.pack(">H", 1002)
+
+    def test_clients_that_offer_compression_do_without(self, server: Server) -> None:
         for compression in ("deflate", None):
             with session(server, compression=compression) as client:
+                assert not client.connection.protocol.extensions
                 client.send("session.config", seed=2)
                 client.say("chunks=20 hello")
                 heard = client.until("session.done")
             assert np.array_equal(np.frombuffer(heard.audio[0, 0], "<i2"), np.frombuffer(expected_pcm(2, 20), "<i2"))
+
+    def test_frames_right_behind_the_request_are_not_lost(self, server: Server) -> None:
+        with connect(server) as connection:
+            connection.sendall(upgrade(PATH) + frame(1, b'{"type": "input.cancel"}'))
+            receive_until(connection, b'"input.cancelled"')
+
+    def test_what_is_no_handshake_leaves_nothing_behind(self, server: Server) -> None:
+        with connect(server) as connection:
+            connection.sendall(upgrade(PATH, Sec_WebSocket_Version="12") + frame(1, b"abc"))
+            assert received_until_the_end(connection).startswith(b"HTTP/1.1 400 ")
+
+    def test_after_a_refusal_nothing_is_read(self, server: Server) -> None:
+        """Were it, the answer to the ping would follow the close."""
+        with connect(server) as connection:
+            connection.sendall(upgrade(PATH))
+            receive_until(connection, b"\r\n\r\n")
+            connection.sendall(frame(1, b"x" * 60_000, final=False) + frame(0, b"x" * 60_000) + frame(9, b"ping"))
+            assert received_until_the_end(connection) == b"\x88\x02" + struct.pack(">H", 1009)
 
 
 def test_the_example_in_the_documents_runs(server: Server, tmp_path: Path) -> None:

@@ -14,6 +14,12 @@ from tests.serving import DEADLINE_S, Server
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=cut"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 ERROR_TYPES = {
     "invalid_request_error",
     "authentication_error",
@@ -108,6 +114,19 @@ def post_form(**parts: bytes) -> bytes:
     return post(b"".join([*pieces, b"--cut--\r\n"]), MULTIPART)
 
 
+def upgrade(path: str, **headers: str) -> bytes:
+    """A request for a WebSocket."""
+    return head(f"GET {path} HTTP/1.1", **{**UPGRADE, **headers})
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True, reserved: int = 0) -> bytes:
+    """A client's WebSocket frame, masked with zeros."""
+    first = bytes([opcode | reserved | (0x80 if final else 0)])
+    if len(payload) < 126:
+        return first + bytes([0x80 | len(payload)]) + bytes(4) + payload
+    return first + b"\xfe" + struct.pack(">H", len(payload)) + bytes(4) + payload
+
+
 def receive(connection: socket.socket, method: str = "POST") -> Answer:
     """Read one answer. Raises http.client.IncompleteRead where it breaks off."""
     with http.client.HTTPResponse(connection, method=method) as answer:
@@ -123,6 +142,17 @@ def receive_until(connection: socket.socket, mark: bytes) -> bytes:
         piece = connection.recv(65536)
         assert piece, f"the connection ended too early, with {received[-200:]!r}"
         received += piece
+    return received
+
+
+def received_until_the_end(connection: socket.socket) -> bytes:
+    """All that comes before the server closes the connection, by FIN or RST."""
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionError:
+        pass
     return received
 
 

@@ -34,7 +34,6 @@ TABLE = {
     "ListenerInterrupted": (500, "interrupted", "server_error"),
     "Unauthorized": (401, "invalid_api_key", "authentication_error"),
     "TooManyAtOnce": (429, "too_many_at_once", "rate_limit_error"),
-    "HttpVersionNotSupported": (505, "http_version_not_supported", "invalid_request_error"),
     "Unavailable": (503, "internal_error", "overloaded_error"),
     "LineFull": (503, "overloaded", "overloaded_error"),
     "WaitedTooLong": (503, "wait_timeout", "overloaded_error"),

@@ -11,10 +11,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cosyserve.errors import InvalidPrompt, ListenerGone, RequestRejected, ServiceError
+from cosyserve.errors import InvalidPrompt, RequestRejected, ServiceError
 from cosyserve.http.access import load_keyring
 from cosyserve.http.middleware import Gate, LingeringClose, RequestId
-from cosyserve.http.responses import error_response
+from cosyserve.http.responses import Unheard, error_response
 from cosyserve.http.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
 from cosyserve.http.service import Service
 from cosyserve.pool.pool import Pool
@@ -107,5 +107,5 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:
-    """The client went away while it was sending: nobody reads this."""
-    return error_response(ListenerGone("the client disconnected while sending the request"))
+    """The client went away while it was sending."""
+    return Unheard()

@@ -1,4 +1,4 @@
-"""What every request passes through: its id, the protocol and key checks, and a close that lets it read its answer."""
+"""What every request passes through: its id, the key check, and a close that lets it read its answer."""
 
 import math
 import re
@@ -12,7 +12,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cosyserve.errors import HttpVersionNotSupported, ServiceError, TooManyAtOnce, Unauthorized
+from cosyserve.errors import ServiceError, TooManyAtOnce, Unauthorized
 from cosyserve.http.access import Keyring, sent_key
 from cosyserve.http.page_files import PAGE_FILES
 from cosyserve.http.responses import error_response
@@ -104,7 +104,7 @@ class LingeringClose:
 
 
 class Gate:
-    """Turns away what must not reach a route: HTTP/2, strangers where keys are configured, and a key's excess.
+    """Turns away what must not reach a route: strangers where keys are configured, and a key's excess.
 
     keys: who may come in; an empty ring lets everybody. counted: the paths on which `max_per_key` requests of one key
     may be under way at once (0: any number). The key's name is bound to the log and kept in the scope's state as
@@ -135,10 +135,6 @@ class Gate:
                 await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope, key_name: str | None) -> ServiceError | None:
-        if scope["http_version"] not in {"1.0", "1.1"}:
-            return HttpVersionNotSupported(
-                "this server speaks HTTP/1.1; a proxy in front may speak HTTP/2 to its clients"
-            )
         if self._keys and key_name is None and not _is_open(scope):
             return Unauthorized("a valid API key is needed: send `Authorization: Bearer KEY`")
         if key_name is not None and self._is_counted(scope) and self._under_way[key_name] >= self._max_per_key:

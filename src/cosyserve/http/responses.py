@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 import anyio.lowlevel
 import structlog
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from cosyserve.audio.encoding import encoding
@@ -36,6 +36,13 @@ class ErrorResponse(JSONResponse):
             reporter: Reporter = scope["app"].state.service.reporter
             reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
         await super().__call__(scope, receive, send)
+
+
+class Unheard(Response):
+    """To a client that has gone: nothing is sent, and nothing counted as an error of anybody's."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
 
 
 def error_response(error: ServiceError) -> ErrorResponse:

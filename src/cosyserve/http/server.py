@@ -2,29 +2,27 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
-from typing import cast
 
 import structlog
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config, Sockets
-from hypercorn.typing import Framework
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from cosyserve.http import allocator, websocket_buffer
+from cosyserve.http import allocator
 from cosyserve.http.app import build_app
 from cosyserve.http.last_resort import LastResort
 from cosyserve.http.service import Service
+from cosyserve.http.transport.connection import House
+from cosyserve.http.transport.descriptors import raise_limit, room_for_connections
+from cosyserve.http.transport.door import open_door
 from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.watch.logs import configure
 
 BACKLOG = 1024
-FLUSH_S = 3.0
-"""What Hypercorn gives connections once every stream has been answered."""
 END_S = 30.0
 """What everything else may take at the end together, beside the grace, before the process is ended by force."""
 UNSENT_BYTES = 64 * 1024
@@ -32,17 +30,6 @@ UNSENT_BYTES = 64 * 1024
 LOOPBACK = ("127.", "::1")
 
 log = structlog.get_logger(__name__)
-
-
-class _BoundConfig(Config):
-    """Hypercorn with a socket of ours: bound before any worker is spawned, so that a taken port costs nothing."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__()
-        self._listener = listener
-
-    def create_sockets(self) -> Sockets:
-        return Sockets(secure_sockets=[], insecure_sockets=[self._listener], quic_sockets=[])
 
 
 def serve(settings: Settings) -> int:
@@ -83,12 +70,11 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket, last
         last_resort.arm(settings.server.shutdown_grace_s + END_S)
         await _stop(pool, settings.server.shutdown_grace_s)
 
-    websocket_buffer.install()
+    max_connections = _max_connections(settings)
     _announce(settings, listener)
     try:
-        await hypercorn_serve(
-            cast(Framework, app), _hypercorn_config(listener, settings), shutdown_trigger=until_stopped
-        )
+        async with app.router.lifespan_context(app), open_door(listener, _house(app, settings), max_connections):
+            await until_stopped()
     finally:
         # Whatever went wrong above, no worker may outlive this process.
         pool.kill()
@@ -135,16 +121,21 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _hypercorn_config(listener: socket.socket, settings: Settings) -> Config:
-    config = _BoundConfig(listener)
-    config.backlog = BACKLOG
-    config.graceful_timeout = FLUSH_S
-    config.websocket_max_message_size = settings.websocket.max_message_bytes
+def _max_connections(settings: Settings) -> int:
+    """As many as are configured, and never so many that nothing is left for pipes, files and voices."""
+    limit = raise_limit()
+    room, wanted = room_for_connections(limit, settings.workers.count), settings.server.max_connections
+    if room < wanted:
+        log.warning("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", limit=limit, connections=room)
+    return min(room, wanted)
+
+
+def _house(app: Starlette, settings: Settings) -> House:
+    config = Config()
+    config.errorlog = None
     config.include_server_header = False
-    errors = logging.getLogger("hypercorn.error")
-    errors.setLevel(logging.WARNING)
-    config.errorlog = errors
-    return config
+    config.websocket_max_message_size = settings.websocket.max_message_bytes
+    return House(app, config, WorkerContext(None), settings.server.keep_alive_s)
 
 
 def _announce(settings: Settings, listener: socket.socket) -> None:

@@ -22,13 +22,12 @@ from cosyserve.settings import LimitSettings, ServerSettings, Settings
 SETTINGS = Settings()
 ELSEWHERE = {
     "internal_error",
-    "http_version_not_supported",
     "forbidden_origin",
     "idle_timeout",
     "malformed_message",
     "too_many_connections",
 }
-"""Errors that no route of the document tells: an abstract one, and those of HTTP/2 and WebSockets."""
+"""Errors that no route of the document tells: an abstract one, and those of connections and WebSockets."""
 LOCKED = Settings(server=ServerSettings(api_keys=("key",)))
 
 

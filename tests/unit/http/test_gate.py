@@ -73,9 +73,6 @@ class TestKeys:
     def test_none_needed(self, kind: str) -> None:
         assert ask(scope(kind), Keyring({}))[0] is None
 
-    def test_no_http_2(self, kind: str) -> None:
-        assert ask(scope(kind, "abc", http_version="2")) == (505, [])
-
 
 def test_in_the_query_of_a_websocket_alone() -> None:
     assert ask(scope("websocket", query="api_key=abc"))[0] is None
