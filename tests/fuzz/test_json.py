@@ -80,7 +80,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     said = draw(st.dictionaries(st.sampled_from(FIELDS), trees(), max_size=6))
     if draw(st.booleans()):
         said = {**said, "input": "hello"}
-    whole = draw(st.sampled_from([as_json, as_raw_json]))(said)
+    whole: bytes = draw(st.sampled_from([as_json, as_raw_json]))(said)
     match draw(st.integers(0, 6)):
         case 0:
             return draw(mutated(st.just(whole)))
