@@ -196,6 +196,20 @@ class NoWorker(Unavailable):
     retry_after_s = 10
 
 
+class HelpersBusy(Unavailable):
+    """More recordings wait to be decoded than there is patience for."""
+
+    code = "decoding_busy"
+    retry_after_s = 2
+
+
+class NoHelper(Unavailable):
+    """No process can be started for decoding: the machine is out of descriptors, processes or memory."""
+
+    code = "no_decoder"
+    retry_after_s = 5
+
+
 class Stopping(Unavailable):
     """The service was told to stop."""
 

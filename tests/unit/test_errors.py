@@ -38,6 +38,8 @@ TABLE = {
     "LineFull": (503, "overloaded", "overloaded_error"),
     "WaitedTooLong": (503, "wait_timeout", "overloaded_error"),
     "NoWorker": (503, "no_worker", "overloaded_error"),
+    "HelpersBusy": (503, "decoding_busy", "overloaded_error"),
+    "NoHelper": (503, "no_decoder", "overloaded_error"),
     "Stopping": (503, "stopping", "overloaded_error"),
     "SynthesisFailed": (500, "synthesis_failed", "server_error"),
     "WorkerDied": (500, "worker_died", "server_error"),

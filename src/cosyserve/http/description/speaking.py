@@ -2,12 +2,14 @@
 
 from cosyserve.audio.formats import AudioFormat
 from cosyserve.errors import (
+    HelpersBusy,
     InvalidField,
     InvalidPrompt,
     LineFull,
     MalformedForm,
     MalformedJson,
     MissingPrompt,
+    NoHelper,
     NoWorker,
     Overdue,
     Stopping,
@@ -36,7 +38,8 @@ from cosyserve.voices.names import DEFAULT_VOICE
 
 FIELDS: Kinds = (InvalidField, TextTooLong, UnspeakableText, InvalidPrompt, MissingPrompt, UnknownVoice)
 RUNNING: Kinds = (
-    TooManyAtOnce, LineFull, WaitedTooLong, NoWorker, Stopping, SynthesisFailed, WorkerDied, UnreadableVoice, Overdue,
+    TooManyAtOnce, LineFull, WaitedTooLong, NoWorker, HelpersBusy, NoHelper, Stopping, SynthesisFailed, WorkerDied,
+    UnreadableVoice, Overdue,
 )  # fmt: skip
 SPEAKING: Kinds = (*BODY, *FIELDS, *RUNNING)
 
