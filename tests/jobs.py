@@ -1,14 +1,34 @@
-"""Jobs for helpers that misbehave; see `cosyserve.wire.helper`."""
+"""Jobs for helpers that misbehave; see `cosyserve.wire.helper`.
+
+A recording may say behind its sound what its decoding does first, as WORD=VALUE:
+
+hold=PATH   tell PATH.pid its process, and wait for PATH
+abort=1     abort, as a decoder does that has found its own memory damaged
+spin=1      go on for ever, with the interpreter's lock held
+hog=MIB     take so much memory
+babble=1    print on stdout and stderr what is no JSON
+"""
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cosyserve.voices import decoding
+
 POLL_S = 0.005
+WORD = re.compile(rb"([a-z]+)=([^ =]+)\Z")
+
+
+def decode(audio: bytes) -> tuple[bytearray, int, str] | str:
+    """What the service's own job does, after what the recording says."""
+    if found := WORD.search(audio[-300:]):
+        ACTS[found[1].decode()](found[2].decode())
+    return decoding.decode(audio)
 
 
 def echo(*values: object) -> list[object]:
@@ -70,3 +90,8 @@ class Trap:
 
 def trap() -> Trap:
     return Trap()
+
+
+ACTS: dict[str, Callable[[str], object]] = {
+    "hold": hold, "abort": abort, "spin": spin, "hog": hog, "babble": babble
+}  # fmt: skip

@@ -46,7 +46,7 @@ class Server:
     settings: sections of config.toml, over the harness's own (a free port, JSON logs, a short grace, the engine
     `tests.engines:create`, a default prompt). env: more environment. await_health: the /health status to wait for when
     entered. loads_model: whether that may take minutes. flags: more command line. cwd: its working directory,
-    where that is not the folder of its files.
+    where that is not the folder of its files. module: what is run in place of `cosyserve`.
 
     A traceback in its log that the test did not `announce` fails the test.
     """
@@ -61,6 +61,7 @@ class Server:
         loads_model: bool = False,
         flags: tuple[str, ...] = (),
         cwd: Path | None = None,
+        module: str = "cosyserve",
     ) -> None:
         self._folder = tmp_path
         self._cwd = cwd or tmp_path
@@ -70,6 +71,7 @@ class Server:
         # Asked more often, the front end would take the processor that the model loads on.
         self._health_deadline_s, self._health_poll_s = (LOADING_S, 0.5) if loads_model else (DEADLINE_S, POLL_S)
         self._flags = flags
+        self._module = module
         self._log = tmp_path / "server.log"
         self._process: subprocess.Popen[bytes]
         self._client = httpx.Client(
@@ -117,7 +119,7 @@ class Server:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
         with self.open_log() as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cosyserve", "serve", "--config", str(config), *self._flags],
+                [sys.executable, "-m", self._module, "serve", "--config", str(config), *self._flags],
                 cwd=self._cwd,
                 env={**inherited, "PYTHONPATH": str(ROOT), **self._env},
                 stdin=subprocess.DEVNULL,

@@ -43,7 +43,7 @@ class FailureCode(StrEnum):
 class Prompt:
     """A voice prompt, already decoded and checked.
 
-    samples: [n] float32, mono, in [-1, 1], at `sample_rate` Hz (the upload's own rate).
+    samples: [n] float32, mono, in [-1, 1], at `sample_rate` Hz (the upload's own rate, 48000 at most).
     digest: hash of samples and rate, so that engines can cache by (digest, prompt text).
     """
 

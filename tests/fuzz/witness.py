@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 from websockets.frames import CloseCode
 
-from cosyserve.errors import HttpVersionNotSupported, ServiceError, StorageFailed, Unavailable
+from cosyserve.errors import ServiceError, StorageFailed, Unavailable
 from tests.faults import unannounced
 from tests.http.wire import HasError, check_error, connect, receive
 from tests.serving import Server
@@ -46,8 +46,8 @@ def is_fair(kind: type[ServiceError]) -> bool:
 
 FAIR = ROUTERS | {(kind.status, kind.code) for kind in kinds() if is_fair(kind)}
 FAIR_STATUSES = {status for status, _ in FAIR}
-# Hypercorn's own refusals have no body of ours, and a version that nobody speaks has one.
-FAIR_RAW = OK | FAIR_STATUSES | {100, 101, 431, 501, getattr(HttpVersionNotSupported, "status", 505)}
+# Refusals of what is no request of HTTP/1.1 have no body of ours.
+FAIR_RAW = OK | FAIR_STATUSES | {100, 101, 431, 501, 505}
 
 
 class Witness:

@@ -17,7 +17,11 @@ from tests.http.wire import check_error
 from tests.serving import Server
 
 SOUND = sounds.sine(1.5, 24_000)
-WHOLE = {kind: sounds.encode(SOUND, 24_000, kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF")}
+WHOLE = {kind: sounds.encode(SOUND, 24_000, kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF")} | {
+    "WEBM": sounds.recorded(SOUND, 24_000, "webm", "libopus"),
+    "M4A": sounds.recorded(SOUND, 24_000, "ipod", "aac"),
+    "AAC": sounds.recorded(SOUND, 24_000, "adts", "aac"),
+}
 REFUSALS = {"invalid_prompt", "invalid_field"}
 MEMORY_BYTES = 400 << 20
 """What the server may grow by: the longest recording there may be takes 23 MB a request, decoded, and is copied."""
@@ -48,6 +52,9 @@ def noise_behind_a_magic_word(dice: random.Random) -> bytes:
         b"ID3\4\0\0",
         b"\xff\xfb\x90\x44",
         b"FORM" + size + b"AIFF",
+        b"\x1aE\xdf\xa3",
+        b"\0\0\0\x20ftypM4A ",
+        b"\xff\xf1\x50\x40",
     ]
     return dice.choice(words) + noise(dice)
 

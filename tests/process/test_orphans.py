@@ -15,7 +15,7 @@ from tests.serving import ROOT, Script, Server, Tables, wait_for
 
 
 def family(server: Server, workers: int) -> list[int]:
-    """The workers, what they have started, and multiprocessing's resource tracker."""
+    """The workers, what they have started, the helpers, and multiprocessing's resource tracker."""
     pids = [child.pid for child in psutil.Process(server.pid).children(recursive=True)]
     assert len(pids) >= workers + 1
     return pids
@@ -45,8 +45,8 @@ def test_busy_workers_go(tmp_path: Path) -> None:
 def test_what_an_engine_has_started_while_it_loads_goes(tmp_path: Path) -> None:
     settings: Tables = {"workers": {"count": 2}, "model": {"engine": "tests.process.hostile:child_at_start"}}
     with Server(tmp_path, settings, await_health="starting") as server:
-        # Two workers, a grandchild each, and the tracker.
-        wait_for(lambda: len(psutil.Process(server.pid).children(recursive=True)) == 5, "both engines to be loading")
+        # Two workers, a grandchild each, a helper, and the tracker.
+        wait_for(lambda: len(psutil.Process(server.pid).children(recursive=True)) == 6, "both engines to be loading")
         kill_and_wait(server, family(server, 2))
 
 

@@ -21,7 +21,7 @@ from tests.serving import DEADLINE_S, ROOT, Script, Server, Tables, wait_for
 
 
 def family(server: Server) -> list[int]:
-    """The workers and multiprocessing's resource tracker."""
+    """The workers, the helpers and multiprocessing's resource tracker."""
     return [child.pid for child in psutil.Process(server.pid).children(recursive=True)]
 
 
@@ -175,7 +175,7 @@ def test_ctrl_c_on_make_run(tmp_path: Path) -> None:
     with make_run(tmp_path) as (make, output):
         wait_for(lambda: output().count('"worker ready"') == 2, "two ready workers")
         pids = [child.pid for child in psutil.Process(make.pid).children(recursive=True)]
-        assert len(pids) == 4  # the server, two workers, the tracker
+        assert len(pids) == 5  # the server, two workers, a helper, the tracker
 
         os.killpg(make.pid, signal.SIGINT)
 

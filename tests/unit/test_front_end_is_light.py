@@ -54,6 +54,17 @@ def test_no_codecs_before_an_answer_needs_them(tmp_path: Path) -> None:
     assert "av" not in loaded_after(BUILD_APP, tmp_path)
 
 
+def test_no_decoder_though_the_configured_prompt_has_been_decoded(tmp_path: Path) -> None:
+    code = f"{BUILD_APP}\nassert build_app(load_settings()).state.service.default.prompt is not None"
+    assert not loaded_after(code, tmp_path) & {"av", "soundfile"}
+
+
+def test_a_helper_loads_what_it_is_told_to_and_no_more(tmp_path: Path) -> None:
+    """Its libraries' threads are limited before they are loaded."""
+    loaded = loaded_after("import cosyserve.wire.helper_main", tmp_path)
+    assert not loaded & {*MODEL_CODE, "numpy", "soundfile", "av", "starlette", "pydantic", "structlog"}
+
+
 @pytest.mark.parametrize("module", ["cosyserve.pool.launch", "cosyserve.__main__", "cosyserve.protocol"])
 def test_no_numpy_before_a_worker_is_pinned(module: str, tmp_path: Path) -> None:
     loaded = loaded_after(f"import {module}", tmp_path)

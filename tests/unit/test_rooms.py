@@ -44,6 +44,11 @@ def copy(tmp_path: Path) -> Path:
             "def late():\n    import torch",
             "The front end loads no model code and no engine",
         ),
+        (
+            "src/cosyserve/voices/store.py",
+            "def late():\n    import soundfile",
+            "What reads strangers' sound is loaded in helpers alone",
+        ),
         ("workers/cosyserve_workers/loop.py", "import cosyserve.settings", "Between front end and workers"),
         (
             "workers/cosyserve_workers/native/lm/model.py",
@@ -52,7 +57,15 @@ def copy(tmp_path: Path) -> Path:
         ),
         ("workers/cosyserve_workers/demo/text.py", "import cosyserve_workers.native.lanes", "The worker side"),
     ],
-    ids=["pool to watch", "ground to http", "torch, in a function", "workers to settings", "lm to networks", "engines"],
+    ids=[
+        "pool to watch",
+        "ground to http",
+        "torch, in a function",
+        "decoders",
+        "workers to settings",
+        "lm to networks",
+        "engines",
+    ],
 )
 def test_an_import_that_climbs_is_found(copy: Path, module: str, line: str, broken: str) -> None:
     with (copy / module).open("a", encoding="utf-8") as file:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cosyserve.cli import _overrides, _parser
 from cosyserve.settings import DEFAULT_INSTRUCTION, MIB, PACKAGED, Settings, SettingsError, load_settings
-from cosyserve.voices.prompts import load_default_prompt
+from cosyserve.voices.prompts import Decoder
 
 
 @pytest.fixture(autouse=True)
@@ -237,10 +237,10 @@ class TestShipped:
         bare = [line for line in lines if "=" in line and not line.startswith("#") and "#" not in line]
         assert [line.partition(" ")[0] for line in bare] == ["dir", "instruction"]
 
-    def test_the_shipped_voice_is_found_far_from_the_checkout(self) -> None:
+    def test_the_shipped_voice_is_found_far_from_the_checkout(self, decoder: Decoder) -> None:
         settings = load_settings()
         assert settings.defaults.prompt_wav == PACKAGED / "asset/zero_shot_prompt.wav"
-        assert load_default_prompt(settings.defaults.prompt_wav) is not None
+        assert decoder.load_default(settings.defaults.prompt_wav) is not None
 
     def test_a_voice_beside_the_file_comes_first(self, folder: Path) -> None:
         (folder / "asset").mkdir()

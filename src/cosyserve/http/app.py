@@ -1,9 +1,10 @@
-"""The application: routes, middleware, error handlers, and the lifespan that owns the pool."""
+"""The application: routes, middleware, error handlers, and the lifespan that owns the pool and the helpers."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -11,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cosyserve.errors import InvalidPrompt, RequestRejected, ServiceError
+from cosyserve.errors import RequestRejected, ServiceError
 from cosyserve.http.access import load_keyring
 from cosyserve.http.middleware import Gate, LingeringClose, RequestId
 from cosyserve.http.responses import Unheard, error_response
@@ -21,11 +22,12 @@ from cosyserve.pool.pool import Pool
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker
-from cosyserve.voices.prompts import load_default_prompt
+from cosyserve.voices.prompts import JOBS, Decoder
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.faults import watch_loop
 from cosyserve.watch.metrics import Metrics
 from cosyserve.watch.reports import Reporter
+from cosyserve.wire.helper import Helpers
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -39,22 +41,30 @@ EXPOSED_HEADERS = (
 
 
 def build_app(settings: Settings) -> Starlette:
-    """The ASGI application; its lifespan starts and ends the workers. Raises SettingsError."""
+    """The ASGI application; its lifespan starts and ends the workers and the helpers. Raises SettingsError.
+
+    A configured prompt starts the helpers already: it is decoded here.
+    """
     keys = load_keyring(settings.server)
-    default, store = _default_speaker(settings), VoiceStore(settings.voices)
+    helpers = Helpers(JOBS)
+    decoder = Decoder(helpers)
+    default = _default_speaker(settings, helpers, decoder)
+    store = VoiceStore(settings.voices, decoder)
     pool = Pool(settings)
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
-    service = Service(settings, pool, reporter, default, store, VoiceBook(default, store))
+    service = Service(settings, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watch_loop(asyncio.get_running_loop(), reporter.metrics.internal_errors)
-        store.load()
-        pool.start()
         try:
+            helpers.start()
+            store.load()
+            pool.start()
             yield
         finally:
             await pool.close()
+            await anyio.to_thread.run_sync(helpers.close)
 
     middleware = [Middleware(RequestId), Middleware(LingeringClose)]
     if settings.server.cors_origins:
@@ -85,10 +95,11 @@ def build_app(settings: Settings) -> Starlette:
     return app
 
 
-def _default_speaker(settings: Settings) -> Speaker:
+def _default_speaker(settings: Settings, helpers: Helpers, decoder: Decoder) -> Speaker:
     try:
-        prompt = load_default_prompt(settings.defaults.prompt_wav)
-    except (InvalidPrompt, OSError) as error:
+        prompt = decoder.load_default(settings.defaults.prompt_wav)
+    except (ServiceError, OSError) as error:
+        helpers.close()
         raise SettingsError(f"defaults.prompt_wav = {settings.defaults.prompt_wav}: {error}") from error
     return default_speaker(prompt, settings.defaults.instruction)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+import anyio.to_thread
 import structlog
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
@@ -18,7 +19,6 @@ from cosyserve.http.service import Service
 from cosyserve.http.transport.connection import House
 from cosyserve.http.transport.descriptors import raise_limit, room_for_connections
 from cosyserve.http.transport.door import open_door
-from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings, SettingsError
 from cosyserve.watch.logs import configure
 
@@ -35,13 +35,14 @@ log = structlog.get_logger(__name__)
 def serve(settings: Settings) -> int:
     """Run the service until a signal. Returns the exit status. Raises SettingsError before anything is started."""
     allocator.keep_little()
-    app = build_app(settings)
     listener = _listen(settings)
-    service: Service = app.state.service
-    dropped = service.reporter.metrics.log_records_dropped
-    records = configure(settings.log.level, settings.log.format, dropped.inc)
-    last_resort = LastResort(service.pool.kill)
+    # Before the first helper: what libraries print is a record from its first line on.
+    records = configure(settings.log.level, settings.log.format)
     try:
+        app = build_app(settings)
+        service: Service = app.state.service
+        records.on_drop = service.reporter.metrics.log_records_dropped.inc
+        last_resort = LastResort(lambda: _kill(service))
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(app, service, listener, last_resort))
     finally:
@@ -52,12 +53,12 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(app: Starlette, service: Service, listener: socket.socket, last_resort: LastResort) -> None:
-    settings, pool = service.settings, service.pool
+    settings = service.settings
     stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
-            pool.kill()
+            _kill(service)
             os._exit(1)
         stop.set()
 
@@ -68,7 +69,7 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket, last
     async def until_stopped() -> None:
         await stop.wait()
         last_resort.arm(settings.server.shutdown_grace_s + END_S)
-        await _stop(pool, settings.server.shutdown_grace_s)
+        await _stop(service)
 
     max_connections = _max_connections(settings)
     _announce(settings, listener)
@@ -76,15 +77,21 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket, last
         async with app.router.lifespan_context(app), open_door(listener, _house(app, settings), max_connections):
             await until_stopped()
     finally:
-        # Whatever went wrong above, no worker may outlive this process.
-        pool.kill()
+        # Whatever went wrong above, no process may outlive this one.
+        _kill(service)
 
 
-async def _stop(pool: SpeechPool, grace_s: float) -> None:
-    """Let running streams finish, then send the workers home.
+def _kill(service: Service) -> None:
+    service.pool.kill()
+    service.helpers.kill()
+
+
+async def _stop(service: Service) -> None:
+    """Let running streams finish, then send the workers and the helpers home.
 
     The socket stays open meanwhile: /health can say `stopping`, and new requests are told to come back later.
     """
+    pool, grace_s = service.pool, service.settings.server.shutdown_grace_s
     log.info("stopping", running=pool.state.running, waiting=pool.state.waiting, grace_s=grace_s)
     pool.stop()
     try:
@@ -93,6 +100,8 @@ async def _stop(pool: SpeechPool, grace_s: float) -> None:
     except TimeoutError:
         log.warning("streams cut off at the end of the grace", running=pool.state.running, waiting=pool.state.waiting)
     await pool.close()
+    # Whose recording is still being decoded hears of it while there is a socket.
+    await anyio.to_thread.run_sync(service.helpers.close)
     log.info("stopped")
 
 

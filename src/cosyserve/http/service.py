@@ -15,6 +15,7 @@ from cosyserve.speech.requests import Draft, complete
 from cosyserve.speech.speakers import VoiceBook
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.reports import Reporter
+from cosyserve.wire.helper import Helpers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Service:
     default: Speaker
     voices: VoiceStore
     speakers: VoiceBook
+    helpers: Helpers
     started_at: int = field(default_factory=lambda: int(time.time()))
     sessions: Sessions = field(default_factory=Sessions)
 

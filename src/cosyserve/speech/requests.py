@@ -4,14 +4,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Protocol
 
-import anyio.to_thread
-
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
 from cosyserve.errors import InvalidField, MissingPrompt, TextTooLong, UnspeakableText
 from cosyserve.protocol import Mode, Prompt
 from cosyserve.speech.fields import Form, file_field, format_field, number_field, text_field, whole_number_field
 from cosyserve.speech.modes import Speaker, choose_mode
-from cosyserve.voices.prompts import decode_prompt
+from cosyserve.voices.prompts import Reserve
 
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 MAX_SEED = 2**31 - 1
@@ -76,10 +74,13 @@ class SpeechRequest:
 
 
 class Speakers(Protocol):
-    """Who may be asked for by name."""
+    """Who may be asked for, by name or by a recording."""
 
     async def find(self, name: str, param: str) -> Speaker:
         """The speaker of that name; "" is the default one. Raises UnknownVoice."""
+
+    async def recorded(self, audio: bytes, param: str, reserve: Reserve | None = None) -> Speaker:
+        """A speaker without a name, from a sound file. Raises InvalidPrompt."""
 
 
 async def read_draft(form: Form, names: FieldNames, mode: Mode | None = None) -> Draft:
@@ -100,10 +101,13 @@ async def read_draft(form: Form, names: FieldNames, mode: Mode | None = None) ->
     )
 
 
-async def complete(draft: Draft, speakers: Speakers, max_text_chars: int) -> SpeechRequest:
-    """Check what was said, cheap things first, and fill in what was not. Raises RequestRejected.
+async def complete(
+    draft: Draft, speakers: Speakers, max_text_chars: int, reserve: Reserve | None = None
+) -> SpeechRequest:
+    """Check what was said, cheap things first, and fill in what was not. Raises RequestRejected, Unavailable.
 
     A prompt that came with the request takes the voice's place, with all that the voice would have brought along.
+    reserve: called with the bytes of the decoded prompt before it is decoded; what it raises ends this.
     """
     names = draft.names
     _check_speakable(draft.text, names.text, max_text_chars)
@@ -111,8 +115,7 @@ async def complete(draft: Draft, speakers: Speakers, max_text_chars: int) -> Spe
         check_length(value, name, max_text_chars)
     speaker = await speakers.find(draft.voice, names.voice)
     if draft.prompt is not None:
-        prompt = await anyio.to_thread.run_sync(decode_prompt, draft.prompt, names.prompt)
-        speaker = Speaker("", prompt)
+        speaker = await speakers.recorded(draft.prompt, names.prompt, reserve)
     if speaker.prompt is None:
         raise MissingPrompt("No prompt_wav provided and default file not found", param=names.prompt)
     conditioning = choose_mode(draft.instruction, draft.prompt_text, speaker, draft.mode)

@@ -4,16 +4,23 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
+import anyio
+import anyio.to_thread
 import structlog
 
 from cosyserve.errors import (
     InvalidPrompt,
     InvalidVoiceName,
+    NoHelper,
     StorageFailed,
     TooManyVoices,
+    Unavailable,
     UnreadableVoice,
     UploadTooLarge,
     VoiceExists,
@@ -21,6 +28,7 @@ from cosyserve.errors import (
 )
 from cosyserve.protocol import Prompt
 from cosyserve.settings import VoiceSettings
+from cosyserve.voices.containers import container_of
 from cosyserve.voices.files import (
     SUFFIX,
     BrokenVoiceFile,
@@ -32,17 +40,21 @@ from cosyserve.voices.files import (
     write_voice,
 )
 from cosyserve.voices.names import clean_name, file_stem, name_key
-from cosyserve.voices.prompts import decode_prompt, media_type_of
+from cosyserve.voices.prompts import Decoder, PromptLost, Reserve
 
 MAX_NOTE_CHARS = 1000
 """Of what is stored about a voice and used by nobody here: its description and consent."""
+DECODING_THREADS = 4
+
+Result = TypeVar("Result")
+Args = TypeVarTuple("Args")
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A voice as a client sends it. audio: a WAV, FLAC, OGG or MP3 file. param: what the client called that field."""
+    """A voice as a client sends it. audio: a sound file. param: what the client called that field."""
 
     name: str
     audio: bytes
@@ -65,11 +77,20 @@ class VoiceStore:
     The folder belongs to one server: what others do to it is seen at the next start.
     """
 
-    def __init__(self, settings: VoiceSettings) -> None:
+    def __init__(self, settings: VoiceSettings, decoder: Decoder) -> None:
         self._settings = settings
+        self._decoder = decoder
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._prompts = PromptCache(settings.max_cached_bytes)
+
+    async def in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:
+        """Call a method that decodes, a few at a time: it may have to wait, and streams need threads as well."""
+        return await anyio.to_thread.run_sync(work, *args, limiter=self._decoding)
+
+    @cached_property
+    def _decoding(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(DECODING_THREADS)
 
     def load(self) -> None:
         """Find the voices that the folder has, and decode those of `voices.preload`. Not before the log is set up."""
@@ -87,8 +108,11 @@ class VoiceStore:
         entry = self._entries.get(name_key(name))
         return None if entry is None else entry.voice
 
-    def add(self, upload: Upload) -> Voice:
-        """Check and store. On return it is on the disk. Raises RequestRejected, StorageFailed."""
+    def add(self, upload: Upload, reserve: Reserve | None = None) -> Voice:
+        """Check and store. On return it is on the disk. Raises RequestRejected, Unavailable, StorageFailed.
+
+        reserve: as for `Decoder`, called in this thread.
+        """
         name = clean_name(upload.name)
         size, most = len(upload.audio), self._settings.max_bytes
         if size > most:
@@ -96,12 +120,12 @@ class VoiceStore:
                 f"{upload.param} has {size} bytes: the limit is {most} (voices.max_bytes)", param=upload.param
             )
         self._check_room(name)
-        prompt = decode_prompt(upload.audio, upload.param)
+        prompt = self._decoder.decode_in_thread(upload.audio, upload.param, reserve)
         voice = Voice(
             name=name,
             created_at=int(time.time()),
             digest=_digest(upload.audio),
-            media_type=media_type_of(upload.audio),
+            media_type=container_of(upload.audio).media_type,
             size=len(upload.audio),
             sample_rate=prompt.sample_rate,
             duration_s=round(prompt.duration_s, 3),
@@ -151,13 +175,16 @@ class VoiceStore:
                 raise _unreadable(entry, reason)
 
     def prompt(self, name: str) -> tuple[Voice, Prompt]:
-        """The voice and its prompt. Raises VoiceNotFound, UnreadableVoice."""
+        """The voice and its prompt. Raises VoiceNotFound, UnreadableVoice, Unavailable."""
         cached = self.cached_prompt(name)
         if cached is not None:
             return cached
         voice, audio = self.audio(name)
         try:
-            prompt = decode_prompt(audio)
+            prompt = self._decoder.decode_in_thread(audio)
+        except PromptLost as error:
+            # It was decoded when it came: something has happened to the helper, not to the voice.
+            raise NoHelper(f"the stored voice {voice.name!r}: {error.message}") from error
         except InvalidPrompt as error:
             raise _unreadable(self._entry(name), error.message) from error
         self._prompts.put(voice.digest, prompt)
@@ -203,7 +230,7 @@ class VoiceStore:
     def _preload(self, name: str) -> None:
         try:
             self.prompt(name)
-        except (VoiceNotFound, UnreadableVoice) as error:
+        except (VoiceNotFound, UnreadableVoice, Unavailable) as error:
             log.warning("a voice of voices.preload is not there", voice=name, reason=error.message)
 
 

@@ -41,6 +41,9 @@ class _Queued(logging.handlers.QueueHandler):
 class Records(logging.handlers.QueueListener):
     """The thread that writes."""
 
+    on_drop: Callable[[], None] = staticmethod(lambda: None)
+    """Called, on any thread, for a record that found no place."""
+
     def finish(self) -> bool:
         """Write what waits. Returns whether that is done: whoever reads the log may have stopped."""
         thread, self._thread = self._thread, None
@@ -52,11 +55,8 @@ class Records(logging.handlers.QueueListener):
         return not thread.is_alive()
 
 
-def configure(level: str, style: str, on_drop: Callable[[], None] = lambda: None) -> Records:
-    """Set the parent's log up. style: `text`, `json` or `auto`. on_drop: called for each record that is lost.
-
-    Let what is returned `finish` at the end.
-    """
+def configure(level: str, style: str) -> Records:
+    """Set the parent's log up. style: `text`, `json` or `auto`. Let what is returned `finish` at the end."""
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderers: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
@@ -67,6 +67,6 @@ def configure(level: str, style: str, on_drop: Callable[[], None] = lambda: None
     writer.setFormatter(formatter(renderers))
     records: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED_RECORDS)
     listener = Records(records, writer)
-    install(_Queued(records, on_drop), level)
+    install(_Queued(records, lambda: listener.on_drop()), level)
     listener.start()
     return listener

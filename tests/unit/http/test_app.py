@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from cosyserve.http.app import build_app
-from cosyserve.settings import Settings
+from cosyserve.settings import DefaultSettings, Settings
 
 
 async def buggy(_: Request) -> Response:
@@ -29,7 +29,7 @@ async def buggy_later(_: Request) -> Response:
 
 def get(path: str) -> list[Message]:
     """The ASGI messages of the answer."""
-    app = build_app(Settings())
+    app = build_app(Settings(defaults=DefaultSettings(prompt_wav=None)))
     app.router.routes += [Route("/buggy", buggy), Route("/buggy-later", buggy_later)]
     scope = {
         "type": "http",

@@ -11,9 +11,9 @@ from cosyserve.http.app import build_app
 from cosyserve.http.middleware import OPEN_PATHS
 from cosyserve.http.page_files import FOLDER, MEDIA_TYPES, PAGE_FILES
 from cosyserve.http.routes.page import POLICY
-from cosyserve.settings import ServerSettings, Settings
+from cosyserve.settings import DefaultSettings, ServerSettings, Settings
 
-LOCKED = Settings(server=ServerSettings(api_keys=("key",)))
+LOCKED = Settings(server=ServerSettings(api_keys=("key",)), defaults=DefaultSettings(prompt_wav=None))
 
 
 def ask(path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:

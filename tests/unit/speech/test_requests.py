@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt
 from cosyserve.speech.fields import Form
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.requests import MAX_SEED, FieldNames, SpeechRequest, complete, read_draft
+from cosyserve.voices.prompts import Decoder, Reserve
 from tests import sounds
 
 DEFAULT_PROMPT = Prompt(np.zeros(16_000, np.float32), 16_000, "default")
@@ -36,6 +37,8 @@ COSYVOICE = FieldNames(text="tts_text", instruction="instruct_text", voice="spk_
 class Company:
     """Two speakers, `default` and `bob`."""
 
+    decoder: ClassVar[Decoder]
+
     def __init__(self, default: Speaker = DEFAULT, bob: Speaker | None = None) -> None:
         self.members = {"": default, "bob": bob or Speaker("bob", BOB_PROMPT)}
 
@@ -43,6 +46,14 @@ class Company:
         if name not in self.members:
             raise UnknownVoice("nobody", param=param)
         return self.members[name]
+
+    async def recorded(self, audio: bytes, param: str, reserve: Reserve | None = None) -> Speaker:
+        return Speaker("", await self.decoder.decode(audio, param, reserve))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _decoder(decoder: Decoder) -> None:
+    Company.decoder = decoder
 
 
 def parse(

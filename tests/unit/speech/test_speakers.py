@@ -12,6 +12,7 @@ from cosyserve.settings import VoiceSettings
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker
 from cosyserve.voices.names import STOCK_VOICES
+from cosyserve.voices.prompts import Decoder
 from cosyserve.voices.store import Upload, VoiceStore
 from tests import sounds
 
@@ -19,11 +20,11 @@ DEFAULT = default_speaker(Prompt(np.zeros(16_000, np.float32), 16_000, "default"
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> VoiceBook:
-    store = VoiceStore(VoiceSettings(dir=tmp_path, max_cached_bytes=0))
+def book(tmp_path: Path, decoder: Decoder) -> VoiceBook:
+    store = VoiceStore(VoiceSettings(dir=tmp_path, max_cached_bytes=0), decoder)
     store.add(Upload("Bob", sounds.prompt(), "希望你以后", "快"))
     store.add(Upload("nova", sounds.prompt(hertz=550)))
-    return VoiceBook(DEFAULT, store)
+    return VoiceBook(DEFAULT, store, decoder)
 
 
 def find(book: VoiceBook, name: str) -> Speaker:

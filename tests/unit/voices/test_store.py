@@ -4,7 +4,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from cosyserve.errors import (
 from cosyserve.protocol import Prompt
 from cosyserve.settings import VoiceSettings
 from cosyserve.voices.files import SUFFIX, write_voice
+from cosyserve.voices.prompts import Decoder
 from cosyserve.voices.store import PromptCache, Upload, VoiceStore
 from tests import sounds
 
@@ -34,10 +35,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "voices"
 
 
-def store(folder: Path, **settings: Any) -> VoiceStore:
-    voices = VoiceStore(VoiceSettings(dir=folder, **settings))
-    voices.load()
-    return voices
+class Store(Protocol):
+    def __call__(self, folder: Path, **settings: Any) -> VoiceStore: ...
+
+
+@pytest.fixture
+def store(decoder: Decoder) -> Store:
+    """Makes stores."""
+
+    def make(folder: Path, **settings: Any) -> VoiceStore:
+        voices = VoiceStore(VoiceSettings(dir=folder, **settings), decoder)
+        voices.load()
+        return voices
+
+    return make
 
 
 def files(folder: Path) -> list[Path]:
@@ -45,11 +56,11 @@ def files(folder: Path) -> list[Path]:
 
 
 class TestKeeping:
-    def test_nothing_is_written_before_there_is_a_voice(self, folder: Path) -> None:
+    def test_nothing_is_written_before_there_is_a_voice(self, store: Store, folder: Path) -> None:
         assert store(folder).listing() == []
         assert not folder.exists()
 
-    def test_survives_a_restart(self, folder: Path) -> None:
+    def test_survives_a_restart(self, store: Store, folder: Path) -> None:
         upload = Upload("Bob", AUDIO, "希望你以后", "慢", "warm", "consent-7")
         voice = store(folder).add(upload)
         again = store(folder)
@@ -59,7 +70,7 @@ class TestKeeping:
         assert (voice.description, voice.consent, voice.media_type) == ("warm", "consent-7", "audio/wav")
         assert (voice.size, voice.sample_rate, voice.duration_s) == (len(AUDIO), 16_000, 2.0)
 
-    def test_the_prompt_is_what_was_sent(self, folder: Path) -> None:
+    def test_the_prompt_is_what_was_sent(self, store: Store, folder: Path) -> None:
         first = store(folder)
         first.add(Upload("bob", AUDIO))
         _, kept = first.prompt("bob")
@@ -67,7 +78,7 @@ class TestKeeping:
         assert (voice.name, read.digest, read.sample_rate) == ("bob", kept.digest, 16_000)
         assert np.array_equal(read.samples, kept.samples)
 
-    def test_listed_by_name(self, folder: Path) -> None:
+    def test_listed_by_name(self, store: Store, folder: Path) -> None:
         voices = store(folder)
         for name in ("carol", "alice", "bob"):
             voices.add(Upload(name, AUDIO))
@@ -77,7 +88,7 @@ class TestKeeping:
         ("kind", "media_type"),
         [("WAV", "audio/wav"), ("FLAC", "audio/flac"), ("OGG", "audio/ogg"), ("MP3", "audio/mpeg")],
     )
-    def test_media_types(self, folder: Path, kind: str, media_type: str) -> None:
+    def test_media_types(self, store: Store, folder: Path, kind: str, media_type: str) -> None:
         audio = sounds.encode(sounds.sine(2, 24_000), 24_000, kind)
         assert store(folder).add(Upload("bob", audio)).media_type == media_type
 
@@ -93,7 +104,7 @@ class TestRefusing:
             (Upload("bob", AUDIO + bytes(100_000)), UploadTooLarge, "audio_sample"),
         ],
     )
-    def test_an_upload(self, folder: Path, upload: Upload, error: type[Exception], param: str) -> None:
+    def test_an_upload(self, store: Store, folder: Path, upload: Upload, error: type[Exception], param: str) -> None:
         voices = store(folder, max_bytes=100_000)
         with pytest.raises(error) as refused:
             voices.add(upload)
@@ -102,7 +113,7 @@ class TestRefusing:
         assert not folder.exists()
 
     @pytest.mark.parametrize("name", ["bob", "BOB", "ｂｏｂ"])
-    def test_a_name_that_is_taken(self, folder: Path, name: str) -> None:
+    def test_a_name_that_is_taken(self, store: Store, folder: Path, name: str) -> None:
         voices = store(folder)
         voices.add(Upload("bob", AUDIO))
         with pytest.raises(VoiceExists, match="'bob'"):
@@ -110,7 +121,7 @@ class TestRefusing:
         assert voices.audio("bob")[1] == AUDIO
         assert len(files(folder)) == 1
 
-    def test_too_many(self, folder: Path) -> None:
+    def test_too_many(self, store: Store, folder: Path) -> None:
         voices = store(folder, max_count=1)
         voices.add(Upload("bob", AUDIO))
         with pytest.raises(TooManyVoices):
@@ -118,7 +129,7 @@ class TestRefusing:
         voices.delete("bob")
         voices.add(Upload("alice", AUDIO))
 
-    def test_of_many_at_once_one_gets_the_name(self, folder: Path) -> None:
+    def test_of_many_at_once_one_gets_the_name(self, store: Store, folder: Path) -> None:
         voices, start = store(folder), threading.Barrier(8)
 
         def add(number: int) -> str:
@@ -133,7 +144,7 @@ class TestRefusing:
         assert [voice.prompt_text for voice in voices.listing()] == [winner]
         assert [voice.prompt_text for voice in store(folder).listing()] == [winner]
 
-    def test_of_many_at_once_no_more_than_there_is_room_for(self, folder: Path) -> None:
+    def test_of_many_at_once_no_more_than_there_is_room_for(self, store: Store, folder: Path) -> None:
         voices, start = store(folder, max_count=3), threading.Barrier(8)
 
         def add(number: int) -> int:
@@ -149,7 +160,7 @@ class TestRefusing:
         assert len(files(folder)) == 3
 
     @pytest.mark.parametrize("name", ["nobody", "", "../bob", "\x00", "\ud800", "x" * 10_000])
-    def test_a_name_that_nobody_has(self, folder: Path, name: str) -> None:
+    def test_a_name_that_nobody_has(self, store: Store, folder: Path, name: str) -> None:
         voices = store(folder)
         voices.add(Upload("bob", AUDIO))
         assert voices.find(name) is None
@@ -158,7 +169,7 @@ class TestRefusing:
                 ask(name)
             assert len(str(refused.value)) < 500
 
-    def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
+    def test_a_folder_that_cannot_be_made(self, store: Store, folder: Path) -> None:
         folder.write_text("a file is in the way")
         voices = store(folder)
         with pytest.raises(StorageFailed):
@@ -167,14 +178,14 @@ class TestRefusing:
 
 
 class TestDeleting:
-    def test_is_for_good(self, folder: Path) -> None:
+    def test_is_for_good(self, store: Store, folder: Path) -> None:
         voices = store(folder)
         voices.add(Upload("bob", AUDIO))
         assert voices.delete("BOB").name == "bob"
         assert voices.listing() == store(folder).listing() == []
         assert files(folder) == []
 
-    def test_a_name_can_be_used_again_and_means_the_new_voice(self, folder: Path) -> None:
+    def test_a_name_can_be_used_again_and_means_the_new_voice(self, store: Store, folder: Path) -> None:
         voices = store(folder)
         voices.add(Upload("bob", AUDIO))
         _, old = voices.prompt("bob")
@@ -185,7 +196,7 @@ class TestDeleting:
 
 
 class TestDamage:
-    def test_broken_files_are_left_out_and_left_alone(self, folder: Path) -> None:
+    def test_broken_files_are_left_out_and_left_alone(self, store: Store, folder: Path) -> None:
         first = store(folder)
         for name in ("alice", "bob"):
             first.add(Upload(name, AUDIO))
@@ -198,7 +209,7 @@ class TestDamage:
         assert sorted(path.name for path in folder.iterdir() if path.suffix != SUFFIX) == ["notes.txt"]
         assert len(files(folder)) == 3
 
-    def test_a_file_that_breaks_later(self, folder: Path) -> None:
+    def test_a_file_that_breaks_later(self, store: Store, folder: Path) -> None:
         store(folder).add(Upload("bob", AUDIO))
         voices = store(folder)
         files(folder)[0].write_bytes(b"junk")
@@ -208,7 +219,7 @@ class TestDamage:
         voices.delete("bob")
         voices.add(Upload("bob", AUDIO))
 
-    def test_files_may_be_copied_under_any_name(self, folder: Path, tmp_path: Path) -> None:
+    def test_files_may_be_copied_under_any_name(self, store: Store, folder: Path, tmp_path: Path) -> None:
         store(folder).add(Upload("bob", AUDIO))
         other = tmp_path / "other"
         other.mkdir()
@@ -219,19 +230,19 @@ class TestDamage:
         assert files(other) == []
 
     @pytest.mark.parametrize("name", ["default", "../bob", ""])
-    def test_a_file_whose_voice_has_no_proper_name(self, folder: Path, name: str) -> None:
+    def test_a_file_whose_voice_has_no_proper_name(self, store: Store, folder: Path, name: str) -> None:
         voice = store(folder).add(Upload("bob", AUDIO))
         write_voice(folder / "other.voice", voice.model_copy(update={"name": name}), AUDIO)
         assert store(folder).listing() == [voice]
 
-    def test_of_two_files_with_one_name_the_first_counts(self, folder: Path) -> None:
+    def test_of_two_files_with_one_name_the_first_counts(self, store: Store, folder: Path) -> None:
         store(folder).add(Upload("bob", AUDIO))
         shutil.copy(files(folder)[0], folder / "zz.voice")
         assert len(store(folder).listing()) == 1
 
 
 class TestMemory:
-    def test_preloaded(self, folder: Path) -> None:
+    def test_preloaded(self, store: Store, folder: Path) -> None:
         store(folder).add(Upload("bob", AUDIO))
         assert store(folder).cached_prompt("bob") is None
         assert store(folder, preload=("Bob", "nobody")).cached_prompt("bob") is not None
@@ -250,7 +261,7 @@ class TestMemory:
         cache.put("a", Prompt(np.zeros(1_000, np.float32), 16_000, ""))
         assert (cache.get("a"), cache.held_bytes) == (None, 0)
 
-    def test_a_store_without_a_cache_works(self, folder: Path) -> None:
+    def test_a_store_without_a_cache_works(self, store: Store, folder: Path) -> None:
         voices = store(folder, max_cached_bytes=0)
         voices.add(Upload("bob", AUDIO))
         assert voices.prompt("bob")[1].sample_rate == 16_000

@@ -3,11 +3,14 @@
 from http import HTTPStatus
 
 from cosyserve.errors import (
+    HelpersBusy,
     InvalidField,
     InvalidPrompt,
     InvalidVoiceName,
     MalformedForm,
     ModelNotFound,
+    NoHelper,
+    Stopping,
     StorageFailed,
     TextTooLong,
     TooManyVoices,
@@ -18,9 +21,13 @@ from cosyserve.errors import (
 from cosyserve.http.description.operations import BODY, Kinds, answers, form, header, in_path, json, operation
 from cosyserve.http.description.schemas import Schema, ref
 from cosyserve.http.forms import MULTIPART
+from cosyserve.voices.containers import MEDIA_TYPES
 from cosyserve.voices.names import DEFAULT_VOICE
 
-RECORDING_TYPES = ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/aiff", "application/octet-stream")
+STORING: Kinds = (
+    MalformedForm, *BODY, InvalidField, TextTooLong, InvalidPrompt, InvalidVoiceName, VoiceExists, TooManyVoices,
+    HelpersBusy, NoHelper, Stopping, StorageFailed,
+)  # fmt: skip
 METRIC_TYPES = ("text/plain", "application/openmetrics-text")
 
 
@@ -46,7 +53,7 @@ def _models(guarded: Kinds) -> dict[str, dict[str, Schema]]:
 def _voices(guarded: Kinds) -> dict[str, dict[str, Schema]]:
     heard = {
         "description": "The file as it was uploaded.",
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in RECORDING_TYPES},
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES},
     }
     listed = answers(json("Voices", "The configured one first."), *guarded)
     name = [in_path("name", DEFAULT_VOICE)]
@@ -69,10 +76,7 @@ def _voices(guarded: Kinds) -> dict[str, dict[str, Schema]]:
 
 
 def _create_voice(guarded: Kinds) -> Schema:
-    refused = (InvalidField, TextTooLong, InvalidPrompt, InvalidVoiceName, VoiceExists, TooManyVoices, StorageFailed)
-    stored = answers(
-        json("StoredVoice", "It is on the disk."), MalformedForm, *BODY, *refused, *guarded, status=HTTPStatus.CREATED
-    )
+    stored = answers(json("StoredVoice", "It is on the disk."), *STORING, *guarded, status=HTTPStatus.CREATED)
     return operation("createVoice", "Voices", "Store a voice", stored, requestBody=form(ref("VoiceUpload"), MULTIPART))
 
 

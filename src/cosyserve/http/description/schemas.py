@@ -11,6 +11,7 @@ from cosyserve.http.speech_json import SpeechBody
 from cosyserve.pool.status import WorkerState
 from cosyserve.settings import Settings
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED
+from cosyserve.voices.containers import READ
 from cosyserve.voices.names import MAX_NAME_CHARS
 from cosyserve.voices.store import MAX_NOTE_CHARS
 
@@ -102,7 +103,7 @@ def speech_fields(settings: Settings) -> Schema:
     """What a form for speech may hold beside the text and the voice."""
     longest = settings.limits.max_text_chars
     return {
-        "prompt_wav": file("The voice to speak with: WAV, FLAC, OGG or MP3, 1 to 30 s, 16 kHz or more."),
+        "prompt_wav": file(f"The voice to speak with: {READ}; 1 to 30 s, 16 kHz or more."),
         "prompt_text": text("What is said in the recording.", longest),
         "format": {"enum": list(AudioFormat), "default": AudioFormat.PCM, "description": "The answer's format."},
         **number_fields(),
@@ -134,7 +135,7 @@ def voice_upload(settings: Settings) -> Schema:
     return record(
         {
             "name": text("What to call it.", MAX_NAME_CHARS, 1),
-            "audio_sample": file("The recording: WAV, FLAC, OGG or MP3, 1 to 30 s, 16 kHz or more."),
+            "audio_sample": file(f"The recording: {READ}; 1 to 30 s, 16 kHz or more."),
             "ref_text": text("What is said in it.", longest),
             "instruction": text("How the voice speaks when a request does not say.", longest),
             "speaker_description": text("Kept and shown.", MAX_NOTE_CHARS),

@@ -17,9 +17,9 @@ from cosyserve.http.routes.methods import by_method
 from cosyserve.http.service import Service, service_of
 from cosyserve.speech.fields import Form, file_field, text_field
 from cosyserve.speech.requests import check_length
+from cosyserve.voices.containers import container_of
 from cosyserve.voices.files import Voice
 from cosyserve.voices.names import DEFAULT_VOICE, name_key
-from cosyserve.voices.prompts import media_type_of
 from cosyserve.voices.store import MAX_NOTE_CHARS, Upload
 
 PATH = "/v1/audio/voices"
@@ -54,7 +54,7 @@ async def create_voice(request: Request) -> JSONResponse:
     service = service_of(request)
     form = await read_form(request, service.body_limits)
     upload = await _read_upload(form, service.settings.limits.max_text_chars)
-    voice = await anyio.to_thread.run_sync(service.voices.add, upload)
+    voice = await service.voices.in_thread(service.voices.add, upload)
     log.info("voice stored", voice=voice.name, bytes=voice.size, duration_s=voice.duration_s)
     described = _described(voice)
     return JSONResponse({**described, "success": True, "voice": described}, 201)
@@ -173,7 +173,7 @@ def _default_audio(service: Service) -> tuple[str, bytes]:
         if service.default.prompt is None or path is None:
             raise FileNotFoundError
         audio = path.read_bytes()
-        return media_type_of(audio), audio
+        return container_of(audio).media_type, audio
     except OSError as error:
         raise VoiceNotFound("the configured voice has no audio: defaults.prompt_wav names no file") from error
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cosyserve.protocol import FailureCode, Prompt
-from cosyserve.voices.prompts import decode_prompt
+from cosyserve.voices.decoding import decode
 from cosyserve_workers.engine import LoadError, RequestError
 from cosyserve_workers.native.features import spectra
 from cosyserve_workers.native.features.onnx_models import SPEAKER_FILE, TOKENIZER_FILE
@@ -94,7 +94,9 @@ def full_pair(full_checkpoint: Path, library_path: Path) -> Pair:
 @pytest.fixture(params=VOICES.values(), ids=list(VOICES))
 def prompt(request: pytest.FixtureRequest) -> Prompt:
     if request.param is None:
-        return decode_prompt((ROOT / "asset" / "zero_shot_prompt.wav").read_bytes())
+        decoded = decode((ROOT / "asset" / "zero_shot_prompt.wav").read_bytes())
+        assert not isinstance(decoded, str)
+        return make_prompt(np.frombuffer(decoded[0], np.float32), decoded[1])
     seconds, rate = request.param
     return make_prompt(sounds.voice(seconds, rate), rate)
 
