@@ -43,7 +43,10 @@ async def test_a_worker_that_exits_at_start_is_a_crash_loop_after_five_deaths(
 async def test_who_waits_is_told_when_no_worker_can_come_back(tmp_path: Path, journal: Journal, gate: Gate) -> None:
     healed = tmp_path / "healed"
     healed.touch()
-    async with running_pool("tests.engines:exits_once", model={"dir": str(tmp_path), "streams": 1}) as pool:
+    # Five deaths, and the rests between them, may take a busy machine longer than the line is patient by default.
+    limits: dict[str, object] = {"wait_timeout_s": 300}
+    model: dict[str, object] = {"dir": str(tmp_path), "streams": 1}
+    async with running_pool("tests.engines:exits_once", model=model, limits=limits) as pool:
         dying = Listener(pool, f"{gate.word} at=0 {journal.word}", 1)
         waiting = Listener(pool, journal.word, 2)
         await journal.tells("gate")
