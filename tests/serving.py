@@ -25,6 +25,8 @@ DEADLINE_S = 60.0
 LOADING_S = 300.0
 """Importing and loading a model on a busy machine; only a test that has failed waits so long."""
 POLL_S = 0.01
+MAX_STEP_S = 0.05
+"""What one step of the event loop may take of its thread's own time."""
 
 T = TypeVar("T")
 Tables = Mapping[str, Mapping[str, object]]
@@ -46,9 +48,10 @@ class Server:
     settings: sections of config.toml, over the harness's own (a free port, JSON logs, a short grace, the engine
     `tests.engines:create`, a default prompt). env: more environment. await_health: the /health status to wait for when
     entered. loads_model: whether that may take minutes. flags: more command line. cwd: its working directory,
-    where that is not the folder of its files. module: what is run in place of `cosyserve`.
+    where that is not the folder of its files. module: what is run in place of `cosyserve`. watch_steps: measure each
+    step of the event loop, see `tests.stepwatch`.
 
-    A traceback in its log that the test did not `announce` fails the test.
+    A traceback in its log that the test did not `announce` fails the test, and so does a step over MAX_STEP_S.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Server:
         flags: tuple[str, ...] = (),
         cwd: Path | None = None,
         module: str = "cosyserve",
+        watch_steps: bool = False,
     ) -> None:
         self._folder = tmp_path
         self._cwd = cwd or tmp_path
@@ -72,6 +76,7 @@ class Server:
         self._health_deadline_s, self._health_poll_s = (LOADING_S, 0.5) if loads_model else (DEADLINE_S, POLL_S)
         self._flags = flags
         self._module = module
+        self._steps = tmp_path / "steps.json" if watch_steps else None
         self._log = tmp_path / "server.log"
         self._process: subprocess.Popen[bytes]
         self._client = httpx.Client(
@@ -109,8 +114,11 @@ class Server:
         self._announced.append(words)
 
     def check_log(self) -> None:
-        """Fail where the server met a fault that nobody announced."""
+        """Fail where the server met a fault that nobody announced, or kept everybody waiting."""
         assert not (faults := unannounced(self.output(), self._announced)), "\n".join(faults)
+        if self._steps is not None:
+            longest = json.loads(self._steps.read_text())
+            assert longest["cpu_s"] <= MAX_STEP_S, longest
 
     def start(self) -> None:
         """Spawn it, and wait until it has told its address and /health says what is awaited."""
@@ -119,7 +127,7 @@ class Server:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
         with self.open_log() as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, "serve", "--config", str(config), *self._flags],
+                [sys.executable, "-m", *self._program(), "serve", "--config", str(config), *self._flags],
                 cwd=self._cwd,
                 env={**inherited, "PYTHONPATH": str(ROOT), **self._env},
                 stdin=subprocess.DEVNULL,
@@ -140,6 +148,9 @@ class Server:
             self.stop()
             print(self.output())
             raise
+
+    def _program(self) -> list[str]:
+        return [self._module] if self._steps is None else ["tests.stepwatch", str(self._steps)]
 
     def stop(self) -> None:
         """End it, by force where it does not go."""

@@ -130,7 +130,7 @@ class ForbiddenOrigin(RequestRejected):
 
 
 class UploadTooLarge(RequestRejected):
-    """The body is over `server.max_upload_bytes`."""
+    """The body is over `server.max_upload_bytes`, or needs more than `limits.max_pending_bytes` by itself."""
 
     status = 413
     code = "upload_too_large"
@@ -141,6 +141,13 @@ class UploadStalled(RequestRejected):
 
     status = 408
     code = "upload_stalled"
+
+
+class UploadTooSlow(RequestRejected):
+    """The body was not whole within `server.body_timeout_s`."""
+
+    status = 408
+    code = "upload_too_slow"
 
 
 class Unauthorized(RequestRejected):
@@ -160,6 +167,24 @@ class TooManyAtOnce(RequestRejected):
     retry_after_s = 1
 
 
+class TooMuchPending(RequestRejected):
+    """The API key's requests hold `limits.max_pending_bytes_per_key`; others may still find room."""
+
+    status = 429
+    code = "too_much_pending"
+    type = "rate_limit_error"
+    retry_after_s = 1
+
+
+class TooManyUtterances(RequestRejected):
+    """The WebSocket session has too many utterances that are not over."""
+
+    status = 429
+    code = "too_many_utterances"
+    type = "rate_limit_error"
+    retry_after_s = 1
+
+
 class Unavailable(ServiceError):
     """The service cannot take the request now; the same request may succeed later."""
 
@@ -172,6 +197,13 @@ class LineFull(Unavailable):
     """`limits.max_concurrency` streams run and `limits.max_waiting` requests wait."""
 
     code = "overloaded"
+    retry_after_s = 2
+
+
+class PendingFull(Unavailable):
+    """What all clients have handed in together has reached `limits.max_pending_bytes`."""
+
+    code = "pending_full"
     retry_after_s = 2
 
 

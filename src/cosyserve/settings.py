@@ -45,6 +45,7 @@ class ServerSettings(Section):
     client_stall_timeout_s: float = Field(30, gt=0)
     max_connections: int = Field(1024, ge=1)
     keep_alive_s: float = Field(75, gt=0)
+    body_timeout_s: float = Field(60, gt=0)
 
     @field_validator("api_keys_file", mode="before")
     @classmethod
@@ -65,6 +66,8 @@ class LimitSettings(Section):
     max_concurrency: int = Field(10, ge=1)
     max_concurrency_per_key: int = Field(0, ge=0)
     max_waiting: int = Field(100, ge=0)
+    max_pending_bytes: ByteSize = Field(ByteSize(320 * MIB), gt=0)
+    max_pending_bytes_per_key: ByteSize = Field(ByteSize(0), ge=0)
     wait_timeout_s: float = Field(30, gt=0)
     max_text_chars: int = Field(5000, ge=1)
     first_chunk_timeout_s: float = Field(60, gt=0)

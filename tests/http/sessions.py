@@ -83,7 +83,8 @@ class Client:
         elif frame["type"] == "audio.done":
             assert self._clause == (frame["utterance"], frame["clause"])
             self._clause = None
-        elif frame["type"] in {"input.cancelled", "session.done", "error"}:
+        elif frame["type"] in {"input.cancelled", "session.done"} or frame.get("utterance") is not None:
+            # An error that ends no utterance may come in the middle of a clause.
             self._clause = None
 
 

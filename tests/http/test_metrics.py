@@ -5,19 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from tests.http.metering import read
 from tests.http.wire import check_error, connect, receive_until, speech
 from tests.serving import Script, Server, wait_for
-
-Labels = dict[str, str]
-
-
-def read(server: Server, name: str, **labels: str) -> float:
-    """The sum of a metric's samples with these labels; a histogram's by its suffixes."""
-    families = text_string_to_metric_families(server.get("/metrics").text)
-    samples = (sample for family in families for sample in family.samples if sample.name == name)
-    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 @pytest.fixture

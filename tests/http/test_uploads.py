@@ -1,6 +1,7 @@
 """Bodies that are too large, that stop, or that nobody wants: refused early, legibly, and nothing stays behind."""
 
 import contextlib
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import requests
 
 from tests import sounds
+from tests.http.metering import pending_bytes
 from tests.http.wire import MULTIPART, URLENCODED, check_error, connect, head, post_form, receive, reset_on_close
 from tests.serving import Script, Server, wait_for
 
@@ -137,6 +139,19 @@ class TestSpooled:
             script.open_gate()
             assert receive(connection).headers["x-synthesis-mode"] == "cross_lingual"
 
+    @pytest.mark.parametrize("path", ["/synthesize", "/v1/audio/voices"])
+    def test_a_disk_that_is_full(self, tmp_path: Path, path: str) -> None:
+        """No file of the server's may grow over a megabyte and a bit from now on: what is spooled does."""
+        recording = sounds.prompt(10, 96_000)
+        with Server(tmp_path) as server:
+            limit = len(MIB) + 100_000
+            psutil.Process(server.pid).rlimit(psutil.RLIMIT_FSIZE, (limit, limit))
+            assert len(recording) > limit
+            check_error(server.post(path, text="hello", name="bob", prompt_wav=recording), 507, "storage_failed")
+            assert pending_bytes(server) == 0
+            assert not spooled(server)
+            assert server.speak(text="hello", prompt_wav=sounds.prompt()).status_code == 200
+
 
 class TestUnfinished:
     @pytest.mark.parametrize("ending", ["close", "half-close", "reset"])
@@ -144,7 +159,8 @@ class TestUnfinished:
     def test_disconnect_leaves_nothing_behind(self, server: Server, content_type: str, ending: str) -> None:
         seen = len(server.output())
         with connect(server) as connection:
-            connection.sendall(head(Content_Type=content_type, Content_Length=str(3 * len(MIB))) + PART + MIB + MIB)
+            size = 3_000_000 if content_type == MULTIPART else 1_000_000
+            connection.sendall(head(Content_Type=content_type, Content_Length=str(size)) + PART + bytes(size // 2))
             port = connection.getsockname()[1]
             wait_for(lambda: port in established(server), "the connection")
             if content_type == MULTIPART:
@@ -165,6 +181,18 @@ class TestUnfinished:
             connection.sendall(head(Content_Type=content_type, Content_Length="1000") + PART)
             check_error(receive(connection), 408, "upload_stalled")
             server.await_idle()
+
+    @pytest.mark.parametrize("content_type", [MULTIPART, URLENCODED, "application/json"])
+    def test_one_that_trickles_is_told_and_cut_off(self, tmp_path: Path, content_type: str) -> None:
+        path = "/v1/audio/speech" if content_type == "application/json" else "/synthesize"
+        request = head(f"POST {path} HTTP/1.1", Content_Type=content_type, Content_Length="500000")
+        with Server(tmp_path, {"server": {"body_timeout_s": 1}}) as server, connect(server) as connection:
+            connection.sendall(request + PART)
+            wait_for(lambda: pending_bytes(server) == 500_000, "the declared length to be counted")
+            while not select.select([connection], [], [], 0.05)[0]:
+                connection.sendall(b"x")
+            check_error(receive(connection), 408, "upload_too_slow")
+            assert pending_bytes(server) == 0
 
     def test_many_slow_uploads_do_no_harm(self, server: Server) -> None:
         with_one_more_byte_to_come = head(Content_Type=URLENCODED, Content_Length="11") + b"text=hello"

@@ -19,11 +19,18 @@ import pytest
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from cosyserve.live.session import MAX_UTTERANCES
 from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.sessions import PATH, session
 from tests.http.wire import ERROR_TYPES, connect, frame, receive_until, received_until_the_end, upgrade
 from tests.serving import ROOT, Script, Server, wait_for
+
+
+def text_frame(message: dict[str, object]) -> bytes:
+    """A client's text frame, masked with zeros."""
+    text = json.dumps(message).encode()
+    return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
 
 
 def line(script: Script) -> str:
@@ -134,8 +141,42 @@ class TestSeveral:
 
     def test_nothing_to_say(self, server: Server) -> None:
         with session(server) as client:
-            client.send("input.done")
+            client.say(" ")
             assert client.until("session.done").messages[-1]["clauses"] == 0
+
+    def test_half_a_surrogate_pair_is_dropped(self, server: Server) -> None:
+        with session(server) as client:
+            client.connection.send('{"type": "input.text", "text": "chunks=1 hi\\ud83d there"}')
+            client.send("input.done")
+            heard = client.until("session.done")
+        assert heard.of("audio.start")[0]["text"] == "chunks=1 hi there"
+
+    def test_the_end_of_what_was_not_begun(self, server: Server, tmp_path: Path) -> None:
+        """However often it comes: one utterance is being spoken, and the next one is the second."""
+        script = Script(tmp_path, at=1)
+        with session(server) as client:
+            client.say(script.text)
+            client.until_audio()
+            client.connection.socket.sendall(text_frame({"type": "input.done"}) * 5_000)
+            client.say("chunks=1 next")
+            script.open_gate()
+            ends = [client.until("session.done").messages[-1] for _ in range(2)]
+        assert [(end["utterance"], end["clauses"]) for end in ends] == [(0, 1), (1, 1)]
+
+    def test_no_more_than_so_many(self, server: Server, tmp_path: Path) -> None:
+        script = Script(tmp_path, at=1)
+        with session(server) as client:
+            client.say(script.text)
+            client.until_audio()
+            for _ in range(MAX_UTTERANCES):
+                client.say("")
+            (error,) = client.until("error").of("error")
+            assert (error["error"]["code"], error["utterance"]) == ("too_many_utterances", None)
+            script.open_gate()
+            for number in range(MAX_UTTERANCES):
+                assert client.until("session.done").messages[-1]["utterance"] == number
+            client.say("chunks=1 next")
+            assert client.until("session.done").messages[-1]["utterance"] == MAX_UTTERANCES
 
     def test_two_connections_at_once(self, server: Server, tmp_path: Path) -> None:
         script = Script(tmp_path, at=1)

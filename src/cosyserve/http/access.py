@@ -19,8 +19,8 @@ class Keyring:
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._digests = {name: _digest(key) for name, key in keys.items()}
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
+    def __len__(self) -> int:
+        return len(self._digests)
 
     def owner_of(self, key: str) -> str | None:
         """The key's name; None where it is nobody's.

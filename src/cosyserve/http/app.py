@@ -14,17 +14,20 @@ from starlette.responses import JSONResponse, Response
 
 from cosyserve.errors import RequestRejected, ServiceError
 from cosyserve.http.access import load_keyring
-from cosyserve.http.middleware import Gate, LingeringClose, RequestId
+from cosyserve.http.middleware import Gate, Intakes, LingeringClose, RequestId
 from cosyserve.http.responses import Unheard, error_response
 from cosyserve.http.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
 from cosyserve.http.service import Service
+from cosyserve.http.warm_up import warm_up
 from cosyserve.pool.pool import Pool
-from cosyserve.settings import Settings, SettingsError
+from cosyserve.settings import LimitSettings, Settings, SettingsError
+from cosyserve.speech.intake import Intake, IntakeBudget
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker
 from cosyserve.voices.prompts import JOBS, Decoder
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.faults import watch_loop
+from cosyserve.watch.lag import watch_lag
 from cosyserve.watch.metrics import Metrics
 from cosyserve.watch.reports import Reporter
 from cosyserve.wire.helper import Helpers
@@ -53,37 +56,30 @@ def build_app(settings: Settings) -> Starlette:
     pool = Pool(settings)
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
     service = Service(settings, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers)
+    budget = _intake_budget(settings.limits, len(keys))
+    reporter.metrics.watch_intake(budget)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watch_loop(asyncio.get_running_loop(), reporter.metrics.internal_errors)
+        lag = asyncio.create_task(watch_lag(reporter.metrics.loop_lag))
         try:
             helpers.start()
             store.load()
             pool.start()
             yield
         finally:
+            lag.cancel()
             await pool.close()
             await anyio.to_thread.run_sync(helpers.close)
 
-    middleware = [Middleware(RequestId), Middleware(LingeringClose)]
-    if settings.server.cors_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.server.cors_origins,
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=EXPOSED_HEADERS,
-            )
-        )
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
     others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes, *page.routes]
     counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
-    middleware.append(Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key))
+    gate = Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key)
     app = Starlette(
         routes=[*speaking, *websocket.routes, *others],
-        middleware=middleware,
+        middleware=[*_outer_middleware(settings.server.cors_origins), gate, Middleware(Intakes, budget=budget)],
         exception_handlers={
             ServiceError: _on_service_error,
             HTTPException: _on_http_exception,
@@ -92,7 +88,29 @@ def build_app(settings: Settings) -> Starlette:
         lifespan=lifespan,
     )
     app.state.service = service
+    warm_up()
     return app
+
+
+def _outer_middleware(cors_origins: tuple[str, ...]) -> list[Middleware]:
+    """What strangers pass through too."""
+    middleware = [Middleware(RequestId), Middleware(LingeringClose)]
+    if cors_origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+        middleware.append(cors)
+    return middleware
+
+
+def _intake_budget(limits: LimitSettings, keys: int) -> IntakeBudget:
+    """Where there are several keys, none of them can take all of it, unless it was given so much."""
+    share = limits.max_pending_bytes_per_key or limits.max_pending_bytes // (2 if keys > 1 else 1)
+    return IntakeBudget(limits.max_pending_bytes, share)
 
 
 def _default_speaker(settings: Settings, helpers: Helpers, decoder: Decoder) -> Speaker:
@@ -104,8 +122,14 @@ def _default_speaker(settings: Settings, helpers: Helpers, decoder: Decoder) -> 
     return default_speaker(prompt, settings.defaults.instruction)
 
 
-async def _on_service_error(_: Request, error: Exception) -> Response:
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    """What the request brought goes before the answer does, whose reader may take his time.
+
+    The frames in the error's trace would hold it else.
+    """
     assert isinstance(error, ServiceError)
+    Intake.of(request.scope).close()
+    error.__traceback__ = error.__context__ = error.__cause__ = None
     return error_response(error)
 
 

@@ -1,44 +1,91 @@
-"""A request's body as it comes in: bounded in size, and from a client that goes on sending."""
+"""A request's body as it comes in: counted, bounded in size and in time, and from a client that goes on sending."""
 
+import math
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
+import anyio.lowlevel
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from cosyserve.errors import UploadStalled, UploadTooLarge
+from cosyserve.errors import UploadStalled, UploadTooLarge, UploadTooSlow
+from cosyserve.speech.intake import Intake
+
+LONG_BYTES = 32 * 1024
+"""A body that is longer may take the processor for milliseconds to read: that is a thread's work."""
+MAX_TEXT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """max_bytes: of the whole body. stall_timeout_s: the longest pause in the middle of it."""
+    """max_bytes: of the whole body, and why (`reason`). max_text_bytes: of the texts in a form, all of them together.
+
+    stall_timeout_s: the longest pause in the middle of it. timeout_s: until it is whole.
+    """
 
     max_bytes: int
     stall_timeout_s: float
+    timeout_s: float = math.inf
+    max_text_bytes: int = MAX_TEXT_BYTES
+    reason: str = "server.max_upload_bytes"
+
+    def check(self, size: int) -> None:
+        """Raises UploadTooLarge."""
+        if size > self.max_bytes:
+            raise UploadTooLarge(f"the request is larger than {self.max_bytes} bytes ({self.reason})")
+
+    def without_files(self) -> "BodyLimits":
+        """Of a body that has texts alone."""
+        if self.max_bytes <= self.max_text_bytes:
+            return self
+        return replace(self, max_bytes=self.max_text_bytes, reason="of a form that can have no file")
 
 
-async def read_body(request: Request, limits: BodyLimits) -> bytes:
-    """All of it. Raises UploadTooLarge before it is read whole, UploadStalled."""
-    return b"".join([chunk async for chunk in stream_body(request, limits)])
+async def read_body(request: Request, limits: BodyLimits, intake: Intake) -> bytearray:
+    """All of it. Raises what `stream_body` does."""
+    body = bytearray()
+    async for chunk in stream_body(request, limits, intake):
+        body += chunk
+    return body
 
 
-async def stream_body(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
-    """Piece by piece. Raises UploadTooLarge, before the first piece where the head says so already, UploadStalled."""
-    check_declared_length(request.headers, limits.max_bytes)
-    body = request.stream()
+async def stream_body(request: Request, limits: BodyLimits, intake: Intake) -> AsyncGenerator[bytes, None]:
+    """Piece by piece, each of them taken by `intake` before it is handed on; a declared length is taken at once.
+
+    Raises UploadTooLarge, before the first piece where the head says so already, UploadStalled, UploadTooSlow, and
+    what `Intake.take` does.
+    """
+    taken = declared_length(request.headers)
+    limits.check(taken)
+    intake.take(taken)
     size = 0
+    async for chunk in _chunks(request, limits):
+        size += len(chunk)
+        limits.check(size)
+        if size > taken:
+            intake.take(size - taken)
+            taken = size
+        yield chunk
+        # What is there already comes without a wait: without this, reading it would keep everybody else waiting.
+        await anyio.lowlevel.checkpoint()
+
+
+async def _chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
+    """Raises UploadStalled, UploadTooSlow."""
+    body = request.stream()
+    ends_at = anyio.current_time() + limits.timeout_s
     while True:
+        left_s = max(0.0, ends_at - anyio.current_time())
         try:
-            with anyio.fail_after(limits.stall_timeout_s):
+            with anyio.fail_after(min(limits.stall_timeout_s, left_s)):
                 chunk = await anext(body)
         except StopAsyncIteration:
             return
         except TimeoutError:
+            if left_s <= limits.stall_timeout_s:
+                raise UploadTooSlow(_lateness(limits)) from None
             raise UploadStalled(f"nothing of the request's body came for {limits.stall_timeout_s:g} s") from None
-        size += len(chunk)
-        if size > limits.max_bytes:
-            raise _too_large(limits.max_bytes)
         yield chunk
 
 
@@ -47,12 +94,11 @@ def content_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def check_declared_length(headers: Headers, max_bytes: int) -> None:
-    """Raises UploadTooLarge where the request's head says that the body will be."""
+def declared_length(headers: Headers) -> int:
+    """What the head says of the body's length; 0 where it says nothing."""
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
-        raise _too_large(max_bytes)
+    return int(length) if length.isdecimal() else 0
 
 
-def _too_large(max_bytes: int) -> UploadTooLarge:
-    return UploadTooLarge(f"the request is larger than {max_bytes} bytes (server.max_upload_bytes)")
+def _lateness(limits: BodyLimits) -> str:
+    return f"the request's body was not whole within {limits.timeout_s:g} s (server.body_timeout_s)"

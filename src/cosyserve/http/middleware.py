@@ -16,6 +16,7 @@ from cosyserve.errors import ServiceError, TooManyAtOnce, Unauthorized
 from cosyserve.http.access import Keyring, sent_key
 from cosyserve.http.page_files import PAGE_FILES
 from cosyserve.http.responses import error_response
+from cosyserve.speech.intake import IntakeBudget
 
 OPEN_PATHS = frozenset({"/health", "/health/live", "/docs", "/openapi.json", *PAGE_FILES})
 """What orchestrators ask, which have no key, what tells newcomers how to use one, and the page that asks for it."""
@@ -156,6 +157,24 @@ class Gate:
             yield
         finally:
             self._under_way[key_name] -= 1
+
+
+class Intakes:
+    """Gives each request and session its share of the budget, and takes it back at the end, whatever the end is."""
+
+    def __init__(self, app: ASGIApp, budget: IntakeBudget) -> None:
+        self._app = app
+        self._budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        state = scope.get("state", {})
+        with self._budget.intake(state.get("key_name")) as intake:
+            scope["state"] = {**state, "intake": intake}
+            await self._app(scope, receive, send)
 
 
 def _is_open(scope: Scope) -> bool:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from cosyserve.http.bodies import BodyLimits
+from cosyserve.http.bodies import MAX_TEXT_BYTES, BodyLimits
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.sessions import Sessions
 from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings
+from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.requests import Draft, complete
 from cosyserve.speech.speakers import VoiceBook
@@ -39,11 +40,19 @@ class Service:
     def body_limits(self) -> BodyLimits:
         """Of every request's body."""
         server = self.settings.server
-        return BodyLimits(server.max_upload_bytes, server.client_stall_timeout_s)
+        # Three texts, each of whose bytes may come as a percent sign and two digits.
+        longest = 3 * 3 * BYTES_PER_CHAR * self.settings.limits.max_text_chars
+        return BodyLimits(
+            server.max_upload_bytes,
+            server.client_stall_timeout_s,
+            server.body_timeout_s,
+            max(MAX_TEXT_BYTES, longest),
+        )
 
-    async def speak(self, draft: Draft) -> SpeechResponse:
-        """The answer to a request for speech. Raises RequestRejected."""
-        speech = await complete(draft, self.speakers, self.settings.limits.max_text_chars)
+    async def speak(self, draft: Draft, intake: Intake) -> SpeechResponse:
+        """The answer to a request for speech; `intake` holds what waits to be spoken. Raises RequestRejected."""
+        speech = await complete(draft, self.speakers, self.settings.limits.max_text_chars, intake)
+        intake.settle(speech.held_bytes)
         return SpeechResponse(self.pool, self.reporter, speech, self.settings.server.client_stall_timeout_s)
 
 

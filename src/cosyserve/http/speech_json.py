@@ -4,18 +4,25 @@ import base64
 import binascii
 import re
 from enum import StrEnum
+from typing import Annotated
 
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
 from cosyserve.errors import InvalidField, MalformedJson, TextTooLong
+from cosyserve.http.bodies import LONG_BYTES
+from cosyserve.speech.fields import bounded
+from cosyserve.speech.intake import Intake
+from cosyserve.speech.json_text import MAX_MARKS, sprawls, without_halves
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
+from cosyserve.voices.names import MAX_SENT_CHARS
 
 MAX_INPUT_CHARS = 4096
 NAMES = FieldNames(text="input", instruction="instructions", prompt_text="ref_text", prompt="ref_audio", voice="voice")
 _DATA_URL = re.compile(r"data:[^,]{0,200}?(?P<base64>;base64)?,", re.ASCII | re.IGNORECASE)
-_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}:")
+_SPACE = b" \t\r\n\v\f"
 
 
 class StreamFormat(StrEnum):
@@ -30,7 +37,7 @@ class VoiceId(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    id: str
+    id: str = Field(max_length=MAX_SENT_CHARS)
 
 
 class SpeechBody(BaseModel):
@@ -42,7 +49,7 @@ class SpeechBody(BaseModel):
     """What to say."""
     model: str | None = Field(None, max_length=256)
     """Any name: a server has one model, and this field selects nothing."""
-    voice: str | VoiceId | None = None
+    voice: Annotated[str, Field(max_length=MAX_SENT_CHARS)] | VoiceId | None = None
     """A stored voice, `default`, or one of OpenAI's names."""
     response_format: AudioFormat | None = None
     """The answer's format; mp3 where it is absent."""
@@ -62,18 +69,25 @@ class SpeechBody(BaseModel):
     """Of the answer, in Hz."""
 
 
-async def read_speech_body(body: bytes) -> Draft:
-    """Raises MalformedJson, InvalidField."""
-    said = _validate(body)
+async def read_speech_body(body: bytes | bytearray, max_text_chars: int, intake: Intake) -> Draft:
+    """What it says; `intake` holds as much of it afterwards as the draft does.
+
+    Raises MalformedJson, InvalidField, and what `Intake.take` does.
+    """
+    # What it reads may be as long as what was read.
+    intake.take(len(body))
+    said = await anyio.to_thread.run_sync(_validate, body) if len(body) > LONG_BYTES else _validate(body)
+    instruction = bounded(said.instructions or "", NAMES.instruction, max_text_chars)
+    prompt_text = bounded(said.ref_text or "", NAMES.prompt_text, max_text_chars)
     prompt = None
     if said.ref_audio:
         prompt = await anyio.to_thread.run_sync(decode_audio, said.ref_audio)
     voice = said.voice.id if isinstance(said.voice, VoiceId) else said.voice
-    return Draft(
+    draft = Draft(
         names=NAMES,
         text=said.input.strip(),
-        instruction=(said.instructions or "").strip(),
-        prompt_text=(said.ref_text or "").strip(),
+        instruction=instruction,
+        prompt_text=prompt_text,
         prompt=prompt,
         voice=(voice or "").strip(),
         format=AudioFormat.MP3 if said.response_format is None else said.response_format,
@@ -82,6 +96,8 @@ async def read_speech_body(body: bytes) -> Draft:
         sample_rate=said.sample_rate,
         events=said.stream_format is StreamFormat.SSE,
     )
+    intake.settle(draft.held_bytes)
+    return draft
 
 
 def decode_audio(text: str, name: str = NAMES.prompt) -> bytes:
@@ -94,7 +110,8 @@ def decode_audio(text: str, name: str = NAMES.prompt) -> bytes:
         )
     encoded = text[data.end() :] if data else text
     try:
-        audio = base64.b64decode("".join(encoded.split()), validate=True)
+        # Not `split`: a space after each letter would make a list of all of them.
+        audio = base64.b64decode(encoded.encode("ascii").translate(None, _SPACE), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidField(f"{name} is not base64: {error}", param=name) from error
     if not audio:
@@ -102,11 +119,14 @@ def decode_audio(text: str, name: str = NAMES.prompt) -> bytes:
     return audio
 
 
-def _validate(body: bytes) -> SpeechBody:
+def _validate(body: bytes | bytearray) -> SpeechBody:
+    if sprawls(body):
+        raise MalformedJson(f"the body has more than {MAX_MARKS} commas, colons and brackets")
     try:
-        return SpeechBody.model_validate_json(body)
+        return SpeechBody.model_validate_json(without_halves(body))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+    problem = next((one for one in problems if one["type"] == "string_too_long"), problems[0])
     if not problem["loc"]:
         raise MalformedJson(f"the body is not a JSON object: {problem['msg']}")
     name, message = str(problem["loc"][0]), problem["msg"]

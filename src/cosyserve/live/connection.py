@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import structlog
 from starlette.websockets import WebSocket
 
@@ -31,12 +32,15 @@ from cosyserve.live.session import Action, Clause, Session, Speak, Stop, Tell
 from cosyserve.live.speaker import Speaker
 from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings import Settings
+from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.requests import Speakers, SpeechRequest, complete
 from cosyserve.watch.reports import Origin, Reporter
 
 GOING_AWAY = 1001
 EACH_CLAUSE = "a"
 """Stands where each clause's text will be when a configuration is checked."""
+PIECE_CHARS = 500
+"""Of a text, taken at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +51,7 @@ class Connection:
     def __init__(
         self, websocket: WebSocket, settings: Settings, pool: SpeechPool, reporter: Reporter, speakers: Speakers
     ) -> None:
+        """What the session may hold is in the scope, and has room for one message already."""
         self._websocket = websocket
         self._pool = pool
         self._speakers = speakers
@@ -55,6 +60,8 @@ class Connection:
         self._session = Session(self._max_text_chars)
         self._outlet = Outlet(websocket.send, settings.server.client_stall_timeout_s)
         self._speaker = Speaker(pool, reporter, Origin.of(websocket.scope), self._outlet, self)
+        self._intake = Intake.of(websocket.scope)
+        self._room_for_message = self._intake.held_bytes
         self._speech: SpeechRequest | None = None
         self._stops = 0
         self._heard_at = time.monotonic()
@@ -109,6 +116,8 @@ class Connection:
                 if isinstance(error, ListenerStalled):
                     raise
                 await self._outlet.tell(error_message(error))
+            # Messages that are there already come without a wait: all other sessions would wait for the last of them.
+            await anyio.lowlevel.checkpoint()
 
     def _idle_at(self) -> float:
         """When the client will have been silent for too long."""
@@ -124,15 +133,31 @@ class Connection:
             case InputText(text=more):
                 if self._speech is None:
                     self._speech = await self._resolve(SessionConfig())
-                await self._do(self._session.text(more))
+                await self._take_text(more)
             case InputDone():
                 await self._do(self._session.done())
             case InputCancel():
                 await self._do(self._session.cancel())
 
+    async def _take_text(self, text: str) -> None:
+        """Piece by piece: there may be a thousand clauses in it, and other sessions have something to say too."""
+        self._session.check(text)
+        self._intake.take(BYTES_PER_CHAR * len(text))
+        for start in range(0, max(1, len(text)), PIECE_CHARS):
+            await self._do(self._session.text(text[start : start + PIECE_CHARS]))
+            await anyio.lowlevel.checkpoint()
+
     async def _resolve(self, config: SessionConfig) -> SpeechRequest:
         """Look the voice up once for all clauses. Raises RequestRejected."""
-        return await complete(replace(as_draft(config), text=EACH_CLAUSE), self._speakers, self._max_text_chars)
+        draft = replace(as_draft(config, self._max_text_chars), text=EACH_CLAUSE)
+        speech = await complete(draft, self._speakers, self._max_text_chars, self._intake)
+        self._settle(speech)
+        return speech
+
+    def _settle(self, speech: SpeechRequest | None) -> None:
+        """Hold what this session holds: a message that may come, how to speak, and the text that is not spoken."""
+        texts = BYTES_PER_CHAR * self._session.pending_chars
+        self._intake.settle(self._room_for_message + texts + (speech.held_bytes if speech else 0))
 
     async def _do(self, actions: list[Action]) -> None:
         """What follows from the client's messages. The answer to a cancel is sent whatever else happens."""
@@ -157,6 +182,7 @@ class Connection:
                     self._speaker.say(clause, replace(self._speech, text=clause.text))
                 case Tell(message):
                     messages.append(message)
+        self._settle(self._speech)
         return messages
 
     async def _leave_idle(self) -> None:

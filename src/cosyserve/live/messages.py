@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat, check_sample_rate
 from cosyserve.errors import InvalidField, MalformedMessage, ServiceError
+from cosyserve.speech.fields import bounded
+from cosyserve.speech.json_text import MAX_MARKS, sprawls, without_halves
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
+from cosyserve.voices.names import MAX_SENT_CHARS
 
 NAMES = FieldNames(instruction="instructions", prompt_text="ref_text", prompt="ref_audio")
 Message = dict[str, Any]
@@ -21,7 +24,7 @@ class _Fields(BaseModel):
 class SessionConfig(_Fields):
     """How to speak from the next clause on. Each one replaces the last; fields of other names are ignored."""
 
-    voice: str | None = None
+    voice: str | None = Field(None, max_length=MAX_SENT_CHARS)
     """A stored voice, `default`, or one of OpenAI's names."""
     response_format: AudioFormat | None = None
     """Of the binary frames; pcm where it is absent."""
@@ -61,8 +64,11 @@ _BARE: dict[str, type[InputDone | InputCancel]] = {"input.done": InputDone, "inp
 
 def parse(text: str) -> ClientMessage:
     """One text frame. Raises MalformedMessage, InvalidField."""
+    raw = without_halves(text.encode())
+    if sprawls(raw):
+        raise MalformedMessage(f"the message has more than {MAX_MARKS} commas, colons and brackets")
     try:
-        message = json.loads(text)
+        message = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise MalformedMessage("the message is not JSON") from error
     if not isinstance(message, dict):
@@ -75,7 +81,7 @@ def parse(text: str) -> ClientMessage:
         raise MalformedMessage(f"type is {str(kind)[:32]!r}: one of {known} is needed", param="type")
     try:
         # As JSON, in which a format is a string and still strictly checked.
-        return _WITH_FIELDS[kind].model_validate_json(text)
+        return _WITH_FIELDS[kind].model_validate_json(raw)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if not problem["loc"]:
@@ -84,14 +90,14 @@ def parse(text: str) -> ClientMessage:
     raise InvalidField(f"{name}: {reason[0].lower()}{reason[1:]}", param=name)
 
 
-def as_draft(config: SessionConfig) -> Draft:
-    """A request without its text. Raises InvalidField where the format cannot carry the rate."""
+def as_draft(config: SessionConfig, max_text_chars: int) -> Draft:
+    """A request without its text. Raises InvalidField where the format cannot carry the rate, TextTooLong."""
     audio_format = config.response_format or AudioFormat.PCM
     check_sample_rate(audio_format, config.sample_rate)
     return Draft(
         names=NAMES,
         text="",
-        instruction=(config.instructions or "").strip(),
+        instruction=bounded(config.instructions or "", NAMES.instruction, max_text_chars),
         voice=(config.voice or "").strip(),
         format=audio_format,
         speed=1.0 if config.speed is None else config.speed,

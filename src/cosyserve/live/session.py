@@ -1,15 +1,18 @@
 """A session as a state machine without I/O: the client's messages and the speech's fate in, actions out.
 
 An utterance is open from its first text to input.done, and over with session.done or input.cancelled. The next one may
-begin while the last is still being spoken. What is told of a clause that is over changes nothing.
+begin while the last is still being spoken, but not too many. What is told of a clause that is over changes nothing.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 
-from cosyserve.errors import ServiceError, TextTooLong, UnspeakableText
+from cosyserve.errors import ServiceError, TextTooLong, TooManyUtterances, UnspeakableText
 from cosyserve.live.clauses import ClauseCutter
 from cosyserve.live.messages import Message, error_message
+
+MAX_UTTERANCES = 64
+"""Of one session that are not over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +62,6 @@ class _Utterance:
     def over(self) -> bool:
         return self.closed and not self.unspoken
 
-    @property
-    def pending_chars(self) -> int:
-        return self.cutter.pending_chars + sum(len(clause.text) for clause in self.unspoken.values())
-
-    def add(self, text: str) -> Clause:
-        clause = Clause(self.number, self.clauses, text)
-        self.unspoken[clause.index] = clause
-        self.clauses += 1
-        return clause
-
-    def fail(self) -> None:
-        self.failed = True
-        self.unspoken.clear()
-        self.cutter.flush()
-
 
 class Session:
     """max_pending_chars: text that may wait to be spoken."""
@@ -83,32 +71,43 @@ class Session:
         self._begun = 0
         self._utterances: deque[_Utterance] = deque()
         """In the order of their beginnings; those that are not over."""
+        self._unspoken_chars = 0
 
     @property
     def pending_chars(self) -> int:
         """Text that has come and is not spoken yet."""
-        return sum(utterance.pending_chars for utterance in self._utterances)
+        # The others are complete: all of their text is in clauses.
+        uncut = self._utterances[-1].cutter.pending_chars if self._utterances else 0
+        return uncut + self._unspoken_chars
 
-    def text(self, text: str) -> list[Action]:
-        """input.text."""
+    def check(self, text: str) -> None:
+        """Raises TextTooLong, TooManyUtterances where there is no place for this input.text."""
         if self.pending_chars + len(text) > self._max_pending_chars:
             limit = f"more than {self._max_pending_chars} characters would wait to be spoken; this text is dropped"
-            return [Tell(error_message(TextTooLong(limit, param="text")))]
+            raise TextTooLong(limit, param="text")
+        if not self._is_open and len(self._utterances) >= MAX_UTTERANCES:
+            raise TooManyUtterances(f"{MAX_UTTERANCES} utterances of this session are not over; this text is dropped")
+
+    def text(self, text: str) -> list[Action]:
+        """input.text that has a place, or a piece of one."""
         utterance = self._open()
         if utterance.failed:
             return []
-        return [Speak(utterance.add(clause)) for clause in utterance.cutter.feed(text)]
+        return [self._add(utterance, clause) for clause in utterance.cutter.feed(text)]
 
     def done(self) -> list[Action]:
-        """input.done."""
-        utterance = self._open()
+        """input.done. Where nothing is open there is nothing to end."""
+        if not self._is_open:
+            return []
+        utterance = self._utterances[-1]
         utterance.closed = True
-        speak = [Speak(utterance.add(clause)) for clause in utterance.cutter.flush()]
+        speak = [self._add(utterance, clause) for clause in utterance.cutter.flush()]
         return [*speak, *self._finish()]
 
     def cancel(self) -> list[Action]:
         """input.cancel."""
         self._utterances.clear()
+        self._unspoken_chars = 0
         return [Stop(), Tell({"type": "input.cancelled", "utterance": max(0, self._begun - 1)})]
 
     def started(self, clause: Clause, description: Message) -> list[Action]:
@@ -123,7 +122,7 @@ class Session:
         utterance = self._of(clause)
         if utterance is None:
             return []
-        del utterance.unspoken[clause.index]
+        self._drop(utterance, clause)
         utterance.audio_s += audio_s
         done = {"type": "audio.done", "utterance": clause.utterance, "clause": clause.index}
         return [Tell({**done, "audio_s": round(audio_s, 3)}), *self._finish()]
@@ -137,20 +136,42 @@ class Session:
         if utterance is None:
             return []
         if isinstance(error, UnspeakableText):
-            del utterance.unspoken[clause.index]
+            self._drop(utterance, clause)
             return [Tell(error_message(error)), *self._finish()]
-        utterance.fail()
+        self._fail(utterance)
         told = Tell(error_message(error, clause.utterance))
         # Stopping drops the next utterance's clauses too.
         later = [Speak(unspoken) for other in self._utterances for unspoken in other.unspoken.values()]
         return [Stop(), told, *self._finish(), *later]
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether an utterance takes text."""
+        return bool(self._utterances) and not self._utterances[-1].closed
+
     def _open(self) -> _Utterance:
         """The utterance that takes text; a new one where the last is complete."""
-        if not self._utterances or self._utterances[-1].closed:
+        if not self._is_open:
             self._utterances.append(_Utterance(self._begun))
             self._begun += 1
         return self._utterances[-1]
+
+    def _add(self, utterance: _Utterance, text: str) -> Speak:
+        clause = Clause(utterance.number, utterance.clauses, text)
+        utterance.unspoken[clause.index] = clause
+        utterance.clauses += 1
+        self._unspoken_chars += len(text)
+        return Speak(clause)
+
+    def _drop(self, utterance: _Utterance, clause: Clause) -> None:
+        del utterance.unspoken[clause.index]
+        self._unspoken_chars -= len(clause.text)
+
+    def _fail(self, utterance: _Utterance) -> None:
+        for clause in list(utterance.unspoken.values()):
+            self._drop(utterance, clause)
+        utterance.cutter.flush()
+        utterance.failed = True
 
     def _of(self, clause: Clause) -> _Utterance | None:
         return next((one for one in self._utterances if one.unspoken.get(clause.index) is clause), None)

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
-from cosyserve.errors import InvalidField, MissingPrompt, TextTooLong, UnspeakableText
+from cosyserve.errors import InvalidField, MissingPrompt, UnspeakableText
 from cosyserve.protocol import Mode, Prompt
-from cosyserve.speech.fields import Form, file_field, format_field, number_field, text_field, whole_number_field
+from cosyserve.speech.fields import (
+    Form,
+    check_length,
+    file_field,
+    format_field,
+    number_field,
+    text_field,
+    whole_number_field,
+)
+from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.modes import Speaker, choose_mode
+from cosyserve.voices.names import MAX_SENT_CHARS
 from cosyserve.voices.prompts import Reserve
 
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
@@ -50,6 +60,12 @@ class Draft:
     sample_rate: int | None = None
     events: bool = False
 
+    @property
+    def held_bytes(self) -> int:
+        """What of it takes memory."""
+        texts = len(self.text) + len(self.instruction) + len(self.prompt_text)
+        return BYTES_PER_CHAR * texts + len(self.prompt or b"")
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
@@ -72,6 +88,12 @@ class SpeechRequest:
     events: bool = False
     names: FieldNames = FieldNames()
 
+    @property
+    def held_bytes(self) -> int:
+        """What of it the client handed in: its texts, and the prompt where that came with the request."""
+        texts = len(self.text) + len(self.instruction) + len(self.prompt_text)
+        return BYTES_PER_CHAR * texts + (0 if self.voice else self.prompt.samples.nbytes)
+
 
 class Speakers(Protocol):
     """Who may be asked for, by name or by a recording."""
@@ -83,16 +105,16 @@ class Speakers(Protocol):
         """A speaker without a name, from a sound file. Raises InvalidPrompt."""
 
 
-async def read_draft(form: Form, names: FieldNames, mode: Mode | None = None) -> Draft:
-    """Read every field of a form. Raises InvalidField."""
+async def read_draft(form: Form, names: FieldNames, max_text_chars: int, mode: Mode | None = None) -> Draft:
+    """Read every field of a form, each text's length before anything else of it. Raises InvalidField."""
     speed = number_field(form, "speed", MIN_SPEED, MAX_SPEED)
     return Draft(
         names=names,
-        text=text_field(form, names.text),
-        instruction=text_field(form, names.instruction),
-        prompt_text=text_field(form, names.prompt_text),
+        text=text_field(form, names.text, max_text_chars),
+        instruction=text_field(form, names.instruction, max_text_chars),
+        prompt_text=text_field(form, names.prompt_text, max_text_chars),
         prompt=await file_field(form, names.prompt),
-        voice=text_field(form, names.voice),
+        voice=text_field(form, names.voice, MAX_SENT_CHARS),
         mode=mode,
         format=format_field(form, "format"),
         speed=1.0 if speed is None else speed,
@@ -101,21 +123,19 @@ async def read_draft(form: Form, names: FieldNames, mode: Mode | None = None) ->
     )
 
 
-async def complete(
-    draft: Draft, speakers: Speakers, max_text_chars: int, reserve: Reserve | None = None
-) -> SpeechRequest:
+async def complete(draft: Draft, speakers: Speakers, max_text_chars: int, intake: Intake) -> SpeechRequest:
     """Check what was said, cheap things first, and fill in what was not. Raises RequestRejected, Unavailable.
 
     A prompt that came with the request takes the voice's place, with all that the voice would have brought along.
-    reserve: called with the bytes of the decoded prompt before it is decoded; what it raises ends this.
+    intake: holds the decoded prompt, from before it is decoded.
     """
     names = draft.names
     _check_speakable(draft.text, names.text, max_text_chars)
     for name, value in ((names.instruction, draft.instruction), (names.prompt_text, draft.prompt_text)):
-        check_length(value, name, max_text_chars)
+        check_length(value, name, max_text_chars, max_text_chars)
     speaker = await speakers.find(draft.voice, names.voice)
     if draft.prompt is not None:
-        speaker = await speakers.recorded(draft.prompt, names.prompt, reserve)
+        speaker = await speakers.recorded(draft.prompt, names.prompt, intake.take)
     if speaker.prompt is None:
         raise MissingPrompt("No prompt_wav provided and default file not found", param=names.prompt)
     conditioning = choose_mode(draft.instruction, draft.prompt_text, speaker, draft.mode)
@@ -138,15 +158,9 @@ async def complete(
     )
 
 
-def check_length(text: str, name: str, max_chars: int) -> None:
-    """Raises TextTooLong."""
-    if len(text) > max_chars:
-        raise TextTooLong(f"{name} has {len(text)} characters: the limit is {max_chars}", param=name)
-
-
 def _check_speakable(text: str, name: str, max_chars: int) -> None:
     if not text:
         raise InvalidField(f"{name} is missing or empty", param=name)
-    check_length(text, name, max_chars)
+    check_length(text, name, max_chars, max_chars)
     if not any(unicodedata.category(character)[0] in "LN" for character in text):
         raise UnspeakableText(f"{name} has neither letters nor digits: nothing can be spoken", param=name)

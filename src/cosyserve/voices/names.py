@@ -17,6 +17,8 @@ STOCK_VOICES = frozenset(
 """OpenAI's: the default voice answers to them, as long as no stored voice has taken the name."""
 
 MAX_NAME_CHARS = 64
+MAX_SENT_CHARS = 4 * MAX_NAME_CHARS
+"""Of a name as it is sent: Hangul may come in three letters a syllable."""
 _INNER_MARKS = frozenset("-_.")
 _SCRIPTS = ("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA LETTER", "KATAKANA-HIRAGANA", "HANGUL SYLLABLE")
 # Katakana that look like a Chinese character or like hiragana.
@@ -25,11 +27,13 @@ _ALIKE = str.maketrans("ロカタニハトエオーヘベペリ", "口力夕二�
 
 def clean_name(name: str, param: str = "name") -> str:
     """The name as it is kept. Raises InvalidVoiceName, saying what is wrong with it."""
+    if len(name) > MAX_SENT_CHARS:
+        raise _too_long(name, param)
     name = unicodedata.normalize("NFKC", name.strip())
     if not name:
         raise InvalidVoiceName(f"{param} is missing or empty", param=param)
     if len(name) > MAX_NAME_CHARS:
-        raise InvalidVoiceName(f"{param} has {len(name)} characters: the limit is {MAX_NAME_CHARS}", param=param)
+        raise _too_long(name, param)
     if not (_is_letter(name[0]) and _is_letter(name[-1])):
         raise InvalidVoiceName(f"{param} must begin and end with a letter or a digit", param=param)
     if not all(_is_letter(character) or character in _INNER_MARKS for character in name):
@@ -44,13 +48,19 @@ def clean_name(name: str, param: str = "name") -> str:
 
 
 def name_key(name: str) -> str:
-    """Equal for names that count as one."""
+    """Equal for names that count as one; "" for one that is too long to be a voice's, which is nobody's."""
+    if len(name) > MAX_SENT_CHARS:
+        return ""
     return unicodedata.normalize("NFKC", name.strip()).casefold().translate(_ALIKE)
 
 
 def file_stem(name: str) -> str:
     """What the voice's file is called, without its suffix: safe on every file system."""
     return hashlib.blake2b(name_key(name).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _too_long(name: str, param: str) -> InvalidVoiceName:
+    return InvalidVoiceName(f"{param} has {len(name)} characters: the limit is {MAX_NAME_CHARS}", param=param)
 
 
 def _is_letter(character: str) -> bool:

@@ -141,7 +141,7 @@ class VoiceStore:
             try:
                 write_voice(path, voice, upload.audio)
             except OSError as error:
-                log.exception("a voice could not be stored", voice=name, path=str(path))
+                _log_refusal("a voice could not be stored", name, path, error)
                 raise StorageFailed(f"the voice could not be stored: {error.strerror or 'see the log'}") from error
             self._entries[name_key(name)] = _Entry(voice, path)
         self._prompts.put(voice.digest, prompt)
@@ -154,7 +154,7 @@ class VoiceStore:
             try:
                 delete_voice(entry.path)
             except OSError as error:
-                log.exception("a voice could not be deleted", voice=entry.voice.name, path=str(entry.path))
+                _log_refusal("a voice could not be deleted", entry.voice.name, entry.path, error)
                 raise StorageFailed(f"the voice could not be deleted: {error.strerror or 'see the log'}") from error
             del self._entries[name_key(name)]
         return entry.voice
@@ -269,6 +269,11 @@ class PromptCache:
 
 def _digest(audio: bytes) -> str:
     return hashlib.blake2b(audio, digest_size=16).hexdigest()
+
+
+def _log_refusal(event: str, name: str, path: Path, error: OSError) -> None:
+    """The disk's, for which its reason is enough: no fault of ours has a trace to show."""
+    log.error(event, voice=name, path=str(path), reason=str(error))
 
 
 def _unreadable(entry: _Entry, reason: str) -> UnreadableVoice:

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from cosyserve import __version__
 from cosyserve.pool.status import PoolState, WorkerState
+from cosyserve.speech.intake import IntakeBudget
 
 SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 4.0)
@@ -93,6 +94,18 @@ class Metrics:
         self.websocket_connections = Gauge(
             "cosyserve_websocket_connections", "WebSocket connections that are open.", registry=registry
         )
+        self.pending_bytes = Gauge(
+            "cosyserve_pending_bytes", "What clients have handed in and is not done with.", registry=registry
+        )
+        self.max_pending_bytes = Gauge(
+            "cosyserve_max_pending_bytes", "The most that it may be: limits.max_pending_bytes.", registry=registry
+        )
+        self.loop_lag = Histogram(
+            "cosyserve_event_loop_lag_seconds",
+            "How late the event loop is with what is due, by the clock; asked ten times a second.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+            registry=registry,
+        )
         self._stages = Histogram(
             "cosyserve_stage_seconds",
             "Time of a finished request by stage, as the engine names its stages.",
@@ -101,6 +114,11 @@ class Metrics:
             registry=registry,
         )
         self._stage_names: set[str] = set()
+
+    def watch_intake(self, budget: IntakeBudget) -> None:
+        """Tell of it from now on, as it is when it is asked for."""
+        self.pending_bytes.set_function(lambda: budget.held_bytes)
+        self.max_pending_bytes.set(budget.limit_bytes)
 
     def stages(self, timings: Mapping[str, float]) -> None:
         """The timings of a finished job: seconds by stage."""

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "idle_timeout",
     "malformed_message",
     "too_many_connections",
+    "too_many_utterances",
 }
 """Errors that no route of the document tells: an abstract one, and those of connections and WebSockets."""
 LOCKED = Settings(server=ServerSettings(api_keys=("key",)))

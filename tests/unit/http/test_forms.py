@@ -13,9 +13,10 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message
 
-from cosyserve.errors import MalformedForm, UploadTooLarge
+from cosyserve.errors import MalformedForm, TextTooLong, UploadTooLarge
 from cosyserve.http.bodies import BodyLimits
 from cosyserve.http.forms import read_form
+from cosyserve.speech.intake import Intake, IntakeBudget
 
 STALL_S = 30.0
 URLENCODED = "application/x-www-form-urlencoded"
@@ -38,7 +39,11 @@ def request(body: Iterable[bytes], content_type: str, length: int | None = None)
 
 
 def read(body: Iterable[bytes], content_type: str, limit: int = 10_000, length: int | None = None) -> dict[str, Any]:
-    return asyncio.run(read_form(request(body, content_type, length), BodyLimits(limit, STALL_S)))
+    return read_within(request(body, content_type, length), BodyLimits(limit, STALL_S))
+
+
+def read_within(sent: Request, limits: BodyLimits) -> dict[str, Any]:
+    return asyncio.run(read_form(sent, limits, Intake(IntakeBudget(limits.max_bytes), None)))
 
 
 def multipart(**fields: str) -> bytes:
@@ -101,15 +106,13 @@ class TestReading:
     def test_a_declared_length_over_the_limit_is_rejected_unread(self, content_type: str) -> None:
         unread = request([], content_type, length=101)
         with pytest.raises(UploadTooLarge, match="100 bytes"):
-            asyncio.run(read_form(unread, BodyLimits(100, STALL_S)))
+            read_within(unread, BodyLimits(100, STALL_S))
 
     @pytest.mark.parametrize(("content_type", "start"), [(URLENCODED, b"text="), (MULTIPART, multipart(text="x")[:60])])
     def test_what_comes_is_counted(self, content_type: str, start: bytes) -> None:
         """The last piece is over the limit; nothing is asked for after it."""
         with pytest.raises(UploadTooLarge):
-            asyncio.run(
-                read_form(endless([start, b"x" * 40, b"x"], content_type), BodyLimits(len(start) + 40, STALL_S))
-            )
+            read_within(endless([start, b"x" * 40, b"x"], content_type), BodyLimits(len(start) + 40, STALL_S))
 
     def test_up_to_the_limit(self) -> None:
         body = b"text=" + b"x" * 95
@@ -120,3 +123,94 @@ class TestReading:
         for body, content_type in ((urlencode(fields).encode(), URLENCODED), (multipart(**fields), MULTIPART)):
             with pytest.raises(MalformedForm):
                 read([body], content_type, limit=100_000)
+
+    def test_texts_have_a_limit_of_their_own(self) -> None:
+        limits = BodyLimits(1000, STALL_S, max_text_bytes=100)
+        fields = {"text": "x" * 60, "prompt_text": "y" * 41}
+        with pytest.raises(TextTooLong) as refused:
+            read_within(endless([multipart(**fields)], MULTIPART), limits)
+        assert refused.value.param == "prompt_text"
+        with pytest.raises(UploadTooLarge):
+            read_within(endless([b"text=" + b"x" * 96], URLENCODED), limits)
+        with pytest.raises(UploadTooLarge):
+            read_within(request([], URLENCODED, length=101), limits)
+
+
+def part(content: bytes, disposition: bytes = b'form-data; name="text"', content_type: bytes = b"") -> bytes:
+    """A form of one part."""
+    told = b"\r\nContent-Type: " + content_type if content_type else b""
+    return b"--cut\r\nContent-Disposition: " + disposition + told + b"\r\n\r\n" + content + b"\r\n--cut--\r\n"
+
+
+class TestCharsets:
+    @pytest.mark.parametrize(
+        ("charset", "codec"),
+        [("GBK", "gbk"), ("gb2312", "gb2312"), ("gb18030", "gb18030"), ("UTF-8", "utf-8"), ('"utf8"', "utf-8")],
+    )
+    def test_as_told(self, charset: str, codec: str) -> None:
+        text = "你好".encode(codec)
+        assert read([part(text)], f"{MULTIPART}; charset={charset}") == {"text": "你好"}
+        assert read([part(text, content_type=b"text/plain; charset=" + charset.encode())], MULTIPART) == {
+            "text": "你好"
+        }
+        assert read([b"text=" + text], f"{URLENCODED}; charset={charset}") == {"text": "你好"}
+
+    @pytest.mark.parametrize("charset", ["iso-8859-1", "latin1", "ISO-8859-15", "windows-1252"])
+    def test_latin(self, charset: str) -> None:
+        assert read([part(b"caf\xe9")], f"{MULTIPART}; charset={charset}") == {"text": "café"}
+
+    def test_the_parts_own_goes_before_the_forms(self) -> None:
+        body = part("你好".encode(), content_type=b"text/plain; charset=utf-8")
+        assert read([body], f"{MULTIPART}; charset=gbk") == {"text": "你好"}
+
+    @pytest.mark.parametrize(
+        "charset",
+        ["punycode", "idna", "undefined", "utf-7", "utf-16", "rot13", "unicode_escape", "hex", "zlib", "x" * 5000, "é"],
+    )
+    def test_what_is_no_forms_charset(self, charset: str) -> None:
+        with pytest.raises(MalformedForm, match="charset"):
+            read([part(b"hello")], f"{MULTIPART}; charset={charset}")
+        with pytest.raises(MalformedForm, match="charset"):
+            read([part(b"hello")], f"{MULTIPART}; charset=utf-8; charset={charset}")
+        with pytest.raises(MalformedForm, match="charset"):
+            read([part(b"hello", content_type=f"text/plain; charset={charset[:900]}".encode())], MULTIPART)
+        with pytest.raises(MalformedForm, match="charset"):
+            read([b"text=hello"], f"{URLENCODED}; charset={charset}")
+
+    @pytest.mark.parametrize("text", ["你好".encode("gbk"), b"\xff", b"\xed\xa0\xbd", b"caf\xe9"])
+    def test_text_that_does_not_decode(self, text: bytes) -> None:
+        with pytest.raises(MalformedForm, match="text is not UTF-8"):
+            read([part(text)], MULTIPART)
+        with pytest.raises(MalformedForm, match="UTF-8"):
+            read([b"text=" + text], URLENCODED)
+
+    @given(st.text(max_size=60), st.binary(max_size=60))
+    def test_any_charset_is_a_form_or_a_rejection(self, charset: str, text: bytes) -> None:
+        with contextlib.suppress(MalformedForm):
+            read([part(text)], f"{MULTIPART}; charset={charset.encode('ascii', 'ignore').decode()}")
+
+
+class TestFilenames:
+    @pytest.mark.parametrize(
+        "disposition",
+        [
+            b"form-data; name=\"v\"; filename*=UTF-8''%E4%BD%A0.wav",
+            b"form-data; filename*=UTF-8''a.wav; name=\"v\"",
+            b"form-data; name=v; FileName* = utf-8'en'a.wav",
+            b'form-data; name="v"; filename="a.wav"; filename*=UTF-8\'\'a.wav',
+        ],
+    )
+    def test_a_file_by_any_name(self, disposition: bytes) -> None:
+        upload = read([part(b"RIFF", disposition)], MULTIPART)["v"]
+        with upload.file as file:
+            assert file.read() == b"RIFF"
+        assert upload.filename
+
+    def test_one_without_a_name(self) -> None:
+        upload = read([part(b"", b"form-data; name=v; filename*=UTF-8''")], MULTIPART)["v"]
+        upload.file.close()
+        assert upload.filename == ""
+
+    def test_a_name_in_quotes_is_no_filename(self) -> None:
+        disposition = b'form-data; name="a; filename*=b"'
+        assert read([part(b"hello", disposition)], MULTIPART) == {"a; filename*=b": "hello"}

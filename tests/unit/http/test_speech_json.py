@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from cosyserve.audio.formats import AudioFormat
 from cosyserve.errors import InvalidField, MalformedJson, RequestRejected, TextTooLong
 from cosyserve.http.speech_json import NAMES, decode_audio, read_speech_body
+from cosyserve.speech.intake import Intake, IntakeBudget
+from cosyserve.speech.json_text import MAX_MARKS
 from cosyserve.speech.requests import Draft
 
 ENCODED = base64.b64encode(b"RIFF and so on").decode()
@@ -23,7 +25,10 @@ def read(**fields: Any) -> Draft:
 
 
 def read_bytes(body: bytes) -> Draft:
-    return asyncio.run(read_speech_body(body))
+    intake = Intake(IntakeBudget(1 << 30), None)
+    draft = asyncio.run(read_speech_body(body, 5000, intake))
+    assert intake.held_bytes == draft.held_bytes
+    return draft
 
 
 def test_the_least() -> None:
@@ -116,6 +121,27 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
     assert len(refused.value.message) < 300
 
 
+@pytest.mark.parametrize(
+    ("name", "longest"), [("instructions", 5000), ("ref_text", 5000), ("voice", 256), ("model", 256)]
+)
+def test_each_text_has_a_limit(name: str, longest: int) -> None:
+    read(input="hello", **{name: "\ufdfa" * longest})
+    with pytest.raises(TextTooLong) as refused:
+        read(input="hello", **{name: "\ufdfa" * (2 * longest + 1)})
+    assert refused.value.param == name
+
+
+def test_half_a_surrogate_pair_is_dropped() -> None:
+    assert read_bytes(b'{"input": "hi \\ud83d there", "voice": "bob\\uDE00"}') == read(input="hi  there", voice="bob")
+    assert read_bytes(b'{"input": "hi \\ud83d\\ude00", "speed": 1.5}') == read(input="hi 😀", speed=1.5)
+    assert read_bytes(b'{"input": "a \\\\ud83d b"}').text == "a \\ud83d b"
+
+
+def test_more_values_than_anybody_needs() -> None:
+    with pytest.raises(MalformedJson, match=str(MAX_MARKS)):
+        read_bytes(b'{"input": "hello", "x": [' + b"1," * MAX_MARKS + b"1]}")
+
+
 def test_too_long() -> None:
     assert len(read(input="好" * 4096).text) == 4096
     with pytest.raises(TextTooLong, match="4096"):
@@ -126,7 +152,13 @@ def test_too_long() -> None:
     "body",
     [
         *(b"", b"hello", b"[]", b'"hello"', b"null", b"{", b'{"input": "hello"', b"\xff", b'{"input": "\xff"}'),
-        *(b'{"input": "\\ud800"}', b"[" * 100_000, b'{"input": "hello", "speed": NaN}', b'{"a":' * 10_000),
+        *(
+            b'{"input": "\\ud800"}',
+            b"[" * 10_000,
+            b"[" * 100_000,
+            b'{"input": "hello", "speed": NaN}',
+            b'{"a":' * 10_000,
+        ),
     ],
 )
 def test_no_json(body: bytes) -> None:
@@ -150,7 +182,13 @@ def test_any_json_is_a_draft_or_refused(value: Any) -> None:
 @given(st.binary(min_size=1))
 def test_any_file_comes_back(audio: bytes) -> None:
     encoded = base64.b64encode(audio).decode()
-    for text in (encoded, f"data:;base64,{encoded}", f"DATA:audio/x-wav;codecs=1;base64,{encoded}", f" {encoded}\n"):
+    for text in (
+        encoded,
+        " ".join(encoded),
+        f"data:;base64,{encoded}",
+        f"DATA:audio/x-wav;codecs=1;base64,{encoded}",
+        f" {encoded}\n",
+    ):
         assert decode_audio(text) == audio
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosyserve.audio.formats import AudioFormat
-from cosyserve.errors import InvalidField, MalformedMessage, ServiceError
+from cosyserve.errors import InvalidField, MalformedMessage, ServiceError, TextTooLong
 from cosyserve.live.messages import InputCancel, InputDone, InputText, SessionConfig, as_draft, error_message, parse
 
 
@@ -16,6 +16,16 @@ def test_each_kind() -> None:
     assert parse('{"type": "input.done", "id": 7}') == InputDone()
     assert parse('{"type": "input.cancel"}') == InputCancel()
     assert parse('{"type": "session.config", "model": "tts-1"}') == SessionConfig()
+
+
+def test_half_a_surrogate_pair_is_dropped() -> None:
+    assert parse('{"type": "input.text", "text": "hi \\ud83d there"}') == InputText(text="hi  there")
+    assert parse('{"type": "input.text", "text": "hi \\ud83d\\ude00"}') == InputText(text="hi 😀")
+
+
+def test_an_instruction_has_a_limit() -> None:
+    with pytest.raises(TextTooLong):
+        as_draft(SessionConfig(instructions=" " * 201), 100)
 
 
 def test_a_configuration_is_a_request_without_its_text() -> None:
@@ -30,13 +40,13 @@ def test_a_configuration_is_a_request_without_its_text() -> None:
     }
     parsed = parse(json.dumps(config))
     assert isinstance(parsed, SessionConfig)
-    draft = as_draft(parsed)
+    draft = as_draft(parsed, 5000)
     assert (draft.voice, draft.format, draft.sample_rate) == ("alice", AudioFormat.OPUS, 16_000)
     assert (draft.speed, draft.seed, draft.instruction, draft.text) == (2.0, 7, "gently", "")
 
 
 def test_what_is_not_said() -> None:
-    draft = as_draft(SessionConfig())
+    draft = as_draft(SessionConfig(), 5000)
     assert (draft.voice, draft.format, draft.sample_rate) == ("", AudioFormat.PCM, None)
     assert (draft.speed, draft.seed, draft.instruction) == (1.0, None, "")
 
@@ -44,7 +54,6 @@ def test_what_is_not_said() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"type": "input.text", "text": "\\ud800"}',
         '{"type": "session.config", "x": ' + "[" * 300 + "]" * 300 + "}",
         "",
         "x",
@@ -55,6 +64,7 @@ def test_what_is_not_said() -> None:
         '{"type": "input.end"}',
         "{}",
         "[" * 100_000,
+        "[" * 10_000,
         '"input.done"',
     ],
 )
@@ -69,6 +79,7 @@ def test_what_is_no_message(text: str) -> None:
         ({"type": "input.text"}, "text"),
         ({"type": "input.text", "text": 3}, "text"),
         ({"type": "session.config", "voice": 3}, "voice"),
+        ({"type": "session.config", "voice": "\ufdfa" * 257}, "voice"),
         ({"type": "session.config", "response_format": "ogg"}, "response_format"),
         ({"type": "session.config", "sample_rate": 7999}, "sample_rate"),
         ({"type": "session.config", "speed": "fast"}, "speed"),
@@ -85,7 +96,7 @@ def test_what_is_wrong_is_named(fields: dict[str, object], param: str) -> None:
 
 def test_a_rate_that_the_format_cannot_carry() -> None:
     with pytest.raises(InvalidField, match="opus carries"):
-        as_draft(SessionConfig(response_format=AudioFormat.OPUS, sample_rate=44_100))
+        as_draft(SessionConfig(response_format=AudioFormat.OPUS, sample_rate=44_100), 5000)
 
 
 def test_errors_have_the_shape_of_every_error() -> None:
@@ -110,6 +121,6 @@ def test_whatever_comes_is_taken_or_refused(kind: str, values: dict[str, object]
     try:
         message = parse(text)
         if isinstance(message, SessionConfig):
-            as_draft(message)
+            as_draft(message, 5000)
     except ServiceError as error:
         json.dumps(error_message(error), ensure_ascii=False).encode()

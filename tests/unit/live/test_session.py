@@ -1,13 +1,14 @@
 """The session's state machine: what is told and done for each thing that happens, in which order."""
 
+import contextlib
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cosyserve.errors import SynthesisFailed, UnspeakableText
-from cosyserve.live.session import Action, Clause, Session, Speak, Stop, Tell
+from cosyserve.errors import SynthesisFailed, TextTooLong, TooManyUtterances, UnspeakableText
+from cosyserve.live.session import MAX_UTTERANCES, Action, Clause, Session, Speak, Stop, Tell
 
 ONE, TWO = "The first sentence. ", "The second sentence. "
 
@@ -49,10 +50,31 @@ def test_the_end_of_the_text_may_come_after_the_end_of_the_speech(session: Sessi
 
 
 def test_nothing_to_say(session: Session) -> None:
-    assert kinds(session.done()) == ["session.done"]
     session.text(" ... ")
     (end,) = told(session.done())
-    assert (end["utterance"], end["clauses"], end["complete"]) == (1, 0, True)
+    assert (end["utterance"], end["clauses"], end["complete"]) == (0, 0, True)
+
+
+def test_the_end_of_nothing(session: Session) -> None:
+    assert session.done() == []
+    (clause,) = clauses(session.text(ONE))
+    session.done()
+    assert session.done() == session.done() == []
+    assert clause.utterance == 0
+    assert kinds(session.spoken(clause, 1.0)) == ["audio.done", "session.done"]
+
+
+def test_not_too_many_at_once(session: Session) -> None:
+    """Neither those with text nor those without."""
+    (first,) = clauses(session.text(ONE))
+    session.done()
+    for _ in range(MAX_UTTERANCES - 1):
+        assert session.text("") == session.done() == []
+    with pytest.raises(TooManyUtterances):
+        session.check("more")
+    assert session.done() == []
+    assert kinds(session.spoken(first, 1.0)) == ["audio.done", *["session.done"] * MAX_UTTERANCES]
+    assert [clause.utterance for clause in clauses(session.text(ONE))] == [MAX_UTTERANCES]
 
 
 def test_cancel(session: Session) -> None:
@@ -86,6 +108,7 @@ def test_the_next_utterance_may_begin_while_the_last_is_spoken(session: Session)
 def test_an_empty_one_waits_for_its_turn(session: Session) -> None:
     (first,) = clauses(session.text(ONE))
     session.done()
+    session.text("")
     assert session.done() == []
     assert kinds(session.spoken(first, 1.0)) == ["audio.done", "session.done", "session.done"]
 
@@ -127,11 +150,12 @@ def test_a_clause_with_nothing_to_say_is_passed_over(session: Session) -> None:
 
 
 def test_too_much_text_waits(session: Session) -> None:
-    assert kinds(session.text("x" * 1001)) == ["error"]
-    assert session.pending_chars == 0
+    with pytest.raises(TextTooLong):
+        session.check("x" * 1001)
     session.text("x" * 100)
-    (error,) = told(session.text("y" * 901))
-    assert (error["error"]["code"], error["utterance"]) == ("text_too_long", None)
+    session.check("y" * 900)
+    with pytest.raises(TextTooLong):
+        session.check("y" * 901)
     assert session.pending_chars == 100
     assert [clause.text for clause in clauses(session.done())] == ["x" * 100]
 
@@ -144,6 +168,7 @@ class Anything(RuleBasedStateMachine):
         self.session = Session(200)
         self.line: list[Clause] = []
         self.ended: list[int] = []
+        self.open = False
 
     def take(self, actions: list[Action]) -> None:
         for action in actions:
@@ -156,15 +181,20 @@ class Anything(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from([ONE, TWO, "a few words", "。", " ", "x" * 150]))
     def text(self, text: str) -> None:
-        self.take(self.session.text(text))
+        with contextlib.suppress(TextTooLong, TooManyUtterances):
+            self.session.check(text)
+            self.take(self.session.text(text))
+            self.open = True
 
     @rule()
     def done(self) -> None:
         self.take(self.session.done())
+        self.open = False
 
     @rule()
     def cancel(self) -> None:
         self.take(self.session.cancel())
+        self.open = False
         assert self.line == []
 
     @precondition(lambda self: self.line)
@@ -182,7 +212,8 @@ class Anything(RuleBasedStateMachine):
         places = [(clause.utterance, clause.index) for clause in self.line]
         assert places == sorted(set(places))
         assert self.ended == sorted(set(self.ended))
-        assert 0 <= self.session.pending_chars <= 200
+        unspoken = sum(len(clause.text) for clause in self.line)
+        assert unspoken <= self.session.pending_chars <= (200 if self.open else unspoken)
 
 
 TestAnything = Anything.TestCase

@@ -22,6 +22,7 @@ from cosyserve.errors import (
 )
 from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt
 from cosyserve.speech.fields import Form
+from cosyserve.speech.intake import IntakeBudget
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.requests import MAX_SEED, FieldNames, SpeechRequest, complete, read_draft
 from cosyserve.voices.prompts import Decoder, Reserve
@@ -64,7 +65,11 @@ def parse(
     mode: Mode | None = None,
 ) -> SpeechRequest:
     async def read() -> SpeechRequest:
-        return await complete(await read_draft(form, names, mode), company or Company(), max_text_chars)
+        draft = await read_draft(form, names, max_text_chars, mode)
+        with IntakeBudget(1 << 30).intake() as intake:
+            speech = await complete(draft, company or Company(), max_text_chars, intake)
+            assert intake.held_bytes >= (0 if speech.voice else speech.prompt.samples.nbytes)
+            return speech
 
     return asyncio.run(read())
 
@@ -155,6 +160,11 @@ class TestFields:
             ({"text": "\u3000"}, InvalidField, "text"),
             ({"text": "?!…"}, UnspeakableText, "text"),
             ({"text": "x" * 101}, TextTooLong, "text"),
+            ({"text": "hello" + " " * 1000}, TextTooLong, "text"),
+            ({"text": "hello", "voice": "\ufdfa" * 600}, TextTooLong, "voice"),
+            ({"text": "hello", "speed": "1" + " " * 300}, InvalidField, "speed"),
+            ({"text": "hello", "format": "wav" + " " * 300}, InvalidField, "format"),
+            ({"text": "hello", "prompt_wav": " " * 300}, InvalidField, "prompt_wav"),
             ({"text": upload(b"hello")}, InvalidField, "text"),
             ({"text": "hello", "instruction": "x" * 101}, TextTooLong, "instruction"),
             ({"text": "hello", "prompt_text": "x" * 101}, TextTooLong, "prompt_text"),

@@ -1,6 +1,7 @@
 """Names: which are allowed, and which are one and the same."""
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -65,6 +66,21 @@ def test_refused(name: str) -> None:
 def test_one_and_the_same(one: str, other: str) -> None:
     assert name_key(one) == name_key(other)
     assert file_stem(one) == file_stem(other)
+
+
+def test_hangul_in_letters_is_as_long_as_in_syllables() -> None:
+    name = "한" * MAX_NAME_CHARS
+    assert clean_name(unicodedata.normalize("NFD", name)) == name
+
+
+def test_one_that_is_too_long_is_looked_at_no_further() -> None:
+    """Each of these is eighteen characters when it is normalised; nobody is called by the key of all such names."""
+    name = "\ufdfa" * 5_600_000
+    assert name_key(name) == ""
+    with pytest.raises(InvalidVoiceName, match="5600000 characters"):
+        clean_name(name)
+    with pytest.raises(InvalidVoiceName):
+        clean_name("")
 
 
 @given(st.text(max_size=80))

@@ -4,7 +4,15 @@ from http import HTTPStatus
 from typing import Any
 
 from cosyserve.audio.formats import AudioFormat
-from cosyserve.errors import ServiceError, UploadStalled, UploadTooLarge
+from cosyserve.errors import (
+    PendingFull,
+    ServiceError,
+    StorageFailed,
+    TooMuchPending,
+    UploadStalled,
+    UploadTooLarge,
+    UploadTooSlow,
+)
 from cosyserve.http.description.schemas import Schema, ref
 from cosyserve.http.forms import MULTIPART, URLENCODED
 from cosyserve.protocol import Mode
@@ -21,7 +29,7 @@ MEDIA_TYPES = {
 }
 """What the encoders call their formats; a test compares."""
 
-BODY: Kinds = (UploadTooLarge, UploadStalled)
+BODY: Kinds = (UploadTooLarge, UploadStalled, UploadTooSlow, TooMuchPending, PendingFull, StorageFailed)
 
 
 def operation(name: str, tag: str, summary: str, answers: Schema, **more: Any) -> Schema:

@@ -34,7 +34,7 @@ from cosyserve.http.description.operations import (
 )
 from cosyserve.http.description.schemas import EXAMPLE_TEXT, Schema, number_fields, record, ref, speech_fields, text
 from cosyserve.settings import Settings
-from cosyserve.voices.names import DEFAULT_VOICE
+from cosyserve.voices.names import DEFAULT_VOICE, MAX_SENT_CHARS
 
 FIELDS: Kinds = (InvalidField, TextTooLong, UnspeakableText, InvalidPrompt, MissingPrompt, UnknownVoice)
 RUNNING: Kinds = (
@@ -60,7 +60,7 @@ def _synthesize(settings: Settings, guarded: Kinds) -> Schema:
             {
                 "text": {**text("What to say.", longest, 1), "examples": [EXAMPLE_TEXT]},
                 "instruction": text("How to say it; selects the mode instruct2.", longest),
-                "voice": text("A stored voice, `default`, or one of OpenAI's names."),
+                "voice": text("A stored voice, `default`, or one of OpenAI's names.", MAX_SENT_CHARS),
                 **speech_fields(settings),
             }
         ),
@@ -93,8 +93,11 @@ def _inference(settings: Settings, guarded: Kinds) -> dict[str, dict[str, Schema
     said = {"tts_text": {**text("What to say.", longest, 1), "examples": [EXAMPLE_TEXT]}}
     instruct = {"instruct_text": text("How to say it.", longest)}
     prompt = {"prompt_text": text("What is said in the recording.", longest)}
-    recording = {"prompt_wav": speech_fields(settings)["prompt_wav"], "voice": text("A stored voice instead.")}
-    speaker = {"spk_id": {**text("A stored voice.", min_length=1), "examples": [DEFAULT_VOICE]}}
+    recording = {
+        "prompt_wav": speech_fields(settings)["prompt_wav"],
+        "voice": text("A stored voice instead.", MAX_SENT_CHARS),
+    }
+    speaker = {"spk_id": {**text("A stored voice.", MAX_SENT_CHARS, 1), "examples": [DEFAULT_VOICE]}}
     forms: dict[str, tuple[str, Schema, tuple[str, ...]]] = {
         "zero_shot": ("Clone a voice, helped by its transcript", {**said, **prompt, **recording}, ()),
         "cross_lingual": ("Clone a voice", {**said, **recording}, ()),

@@ -13,6 +13,7 @@ from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.service import service_of
 from cosyserve.protocol import Mode
 from cosyserve.speech.fields import Form
+from cosyserve.speech.intake import Intake
 from cosyserve.speech.requests import FieldNames, read_draft
 
 WITH_PROMPT = FieldNames(text="tts_text", instruction="instruct_text")
@@ -22,16 +23,16 @@ WITH_SPEAKER = FieldNames(text="tts_text", instruction="instruct_text", voice="s
 
 async def infer(request: Request, names: FieldNames, mode: Mode | None) -> SpeechResponse:
     """Raises RequestRejected."""
-    service = service_of(request)
+    service, intake = service_of(request), Intake.of(request.scope)
     form: Form
     if request.method in {"GET", "HEAD"} and "content-type" not in request.headers:
         form = _query_form(request)
     else:
-        form = await read_form(request, service.body_limits)
-    draft = await read_draft(form, names, mode)
+        form = await read_form(request, service.body_limits, intake)
+    draft = await read_draft(form, names, service.settings.limits.max_text_chars, mode)
     if names is WITH_SPEAKER and not draft.voice:
         raise InvalidField(f"{names.voice} is missing or empty", param=names.voice)
-    return await service.speak(draft)
+    return await service.speak(draft, intake)
 
 
 def _query_form(request: Request) -> Form:

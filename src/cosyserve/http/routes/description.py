@@ -3,6 +3,7 @@
 import json
 from functools import lru_cache
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -18,12 +19,14 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 
 async def openapi(request: Request) -> Response:
     """The document."""
-    return Response(_as_json(service_of(request).settings), media_type="application/json")
+    document = await anyio.to_thread.run_sync(_as_json, service_of(request).settings)
+    return Response(document, media_type="application/json")
 
 
 async def docs(request: Request) -> HTMLResponse:
     """The document, to read."""
-    return HTMLResponse(_as_page(service_of(request).settings), headers={"Content-Security-Policy": POLICY})
+    page = await anyio.to_thread.run_sync(_as_page, service_of(request).settings)
+    return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
 # Strangers may ask for both: what takes milliseconds is made once.

@@ -9,6 +9,7 @@ from cosyserve.http.bodies import content_type, read_body
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.service import Service, service_of
 from cosyserve.http.speech_json import read_speech_body
+from cosyserve.speech.intake import Intake
 
 MODEL_ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """What clients call OpenAI's models; here each of them is the one that is loaded."""
@@ -17,12 +18,14 @@ JSON_TYPE = "application/json"
 
 async def speech(request: Request) -> SpeechResponse:
     """JSON in, streamed speech out."""
-    service = service_of(request)
-    body = await read_body(request, service.body_limits)
+    service, intake = service_of(request), Intake.of(request.scope)
+    body = await read_body(request, service.body_limits, intake)
     kind = content_type(request.headers)
     if kind != JSON_TYPE:
         raise MalformedJson(f"the body is {kind or 'of no stated type'}: send JSON with Content-Type: {JSON_TYPE}")
-    return await service.speak(await read_speech_body(body))
+    draft = await read_speech_body(body, service.settings.limits.max_text_chars, intake)
+    del body
+    return await service.speak(draft, intake)
 
 
 async def models(request: Request) -> JSONResponse:

@@ -15,11 +15,11 @@ from cosyserve.errors import InvalidField, InvalidVoiceName, VoiceNotFound
 from cosyserve.http.forms import read_form
 from cosyserve.http.routes.methods import by_method
 from cosyserve.http.service import Service, service_of
-from cosyserve.speech.fields import Form, file_field, text_field
-from cosyserve.speech.requests import check_length
+from cosyserve.speech.fields import SHORT_CHARS, Form, file_field, text_field
+from cosyserve.speech.intake import Intake
 from cosyserve.voices.containers import container_of
 from cosyserve.voices.files import Voice
-from cosyserve.voices.names import DEFAULT_VOICE, name_key
+from cosyserve.voices.names import DEFAULT_VOICE, MAX_SENT_CHARS, name_key
 from cosyserve.voices.store import MAX_NOTE_CHARS, Upload
 
 PATH = "/v1/audio/voices"
@@ -36,25 +36,25 @@ async def list_voices(request: Request) -> JSONResponse:
     service = service_of(request)
     stored = [_described(voice) for voice in service.voices.listing()]
     data = [_described_default(service), *stored]
-    return JSONResponse(
-        {
-            "object": "list",
-            "data": data,
-            "first_id": data[0]["id"],
-            "last_id": data[-1]["id"],
-            "has_more": False,
-            "voices": [voice["id"] for voice in data],
-            "uploaded_voices": stored,
-        }
-    )
+    listing = {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"],
+        "last_id": data[-1]["id"],
+        "has_more": False,
+        "voices": [voice["id"] for voice in data],
+        "uploaded_voices": stored,
+    }
+    # Megabytes, where there are many voices with long texts.
+    return await anyio.to_thread.run_sync(JSONResponse, listing)
 
 
 async def create_voice(request: Request) -> JSONResponse:
     """Answered when the voice is on the disk."""
-    service = service_of(request)
-    form = await read_form(request, service.body_limits)
+    service, intake = service_of(request), Intake.of(request.scope)
+    form = await read_form(request, service.body_limits, intake)
     upload = await _read_upload(form, service.settings.limits.max_text_chars)
-    voice = await service.voices.in_thread(service.voices.add, upload)
+    voice = await service.voices.in_thread(service.voices.add, upload, intake.take)
     log.info("voice stored", voice=voice.name, bytes=voice.size, duration_s=voice.duration_s)
     described = _described(voice)
     return JSONResponse({**described, "success": True, "voice": described}, 201)
@@ -103,16 +103,16 @@ async def delete_voice(request: Request) -> JSONResponse:
 
 
 async def _read_upload(form: Form, max_text_chars: int) -> Upload:
-    if text_field(form, "type") not in ("", "audio_sample"):
+    if text_field(form, "type", SHORT_CHARS) not in ("", "audio_sample"):
         raise InvalidField("type must be audio_sample: voices are made from a recording here", param="type")
     audio_name = next((name for name in AUDIO_NAMES if name in form), AUDIO_NAMES[0])
     upload = Upload(
-        name=text_field(form, "name"),
+        name=text_field(form, "name", MAX_SENT_CHARS),
         audio=await file_field(form, audio_name) or b"",
-        prompt_text=_bounded(form, PROMPT_TEXT_NAMES, max_text_chars),
-        instruction=_bounded(form, INSTRUCTION_NAMES, max_text_chars),
-        description=_bounded(form, DESCRIPTION_NAMES, MAX_NOTE_CHARS),
-        consent=_bounded(form, ("consent",), MAX_NOTE_CHARS),
+        prompt_text=_first(form, PROMPT_TEXT_NAMES, max_text_chars),
+        instruction=_first(form, INSTRUCTION_NAMES, max_text_chars),
+        description=_first(form, DESCRIPTION_NAMES, MAX_NOTE_CHARS),
+        consent=_first(form, ("consent",), MAX_NOTE_CHARS),
         param=audio_name,
     )
     if not upload.name:
@@ -122,11 +122,9 @@ async def _read_upload(form: Form, max_text_chars: int) -> Upload:
     return upload
 
 
-def _bounded(form: Form, names: tuple[str, ...], max_chars: int) -> str:
+def _first(form: Form, names: tuple[str, ...], max_chars: int) -> str:
     """The first of the names that is filled in."""
-    name, text = next(((name, text) for name in names if (text := text_field(form, name))), (names[0], ""))
-    check_length(text, name, max_chars)
-    return text
+    return next((text for name in names if (text := text_field(form, name, max_chars))), "")
 
 
 def _described(voice: Voice) -> dict[str, Any]:

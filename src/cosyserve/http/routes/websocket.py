@@ -11,6 +11,7 @@ from cosyserve.errors import ForbiddenOrigin, ServiceError, TooManyConnections
 from cosyserve.http.responses import error_response
 from cosyserve.http.service import Service, service_of
 from cosyserve.live.connection import Connection
+from cosyserve.speech.intake import Intake
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,11 @@ def _refusal(websocket: WebSocket, service: Service) -> ServiceError | None:
         return ForbiddenOrigin(f"web pages of {origin[:100]} may not connect: add it to server.cors_origins")
     if service.sessions.open >= settings.websocket.max_connections:
         return TooManyConnections(f"{settings.websocket.max_connections} sessions are open (websocket.max_connections)")
+    try:
+        # What comes of a message is kept before it is whole, and before anybody is asked.
+        Intake.of(websocket.scope).take(settings.websocket.max_message_bytes)
+    except ServiceError as full:
+        return full
     return None
 
 
