@@ -42,9 +42,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def helper_pids(server: Server) -> list[int]:
-    return [
-        child.pid for child in psutil.Process(server.pid).children() if "cosyserve.wire.helper_main" in child.cmdline()
-    ]
+    """Those that live."""
+    return [child.pid for child in psutil.Process(server.pid).children() if is_helper(child)]
+
+
+def is_helper(process: psutil.Process) -> bool:
+    try:
+        return "cosyserve.wire.helper_main" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def load(server: Server) -> tuple[int, int, int]:
