@@ -15,14 +15,15 @@ from cosyserve.live.messages import Message
 class Outlet:
     """Frames leave in the order of the calls.
 
-    A frame that has begun is sent to its end even if its sender is cancelled: with compression, a frame that was
-    prepared and not sent would garble all that come after it. stall_timeout_s: how long the client may refuse a frame.
+    A frame that has begun is sent to its end even if its sender is cancelled: half of one would garble all that come
+    after it. Nothing follows a goodbye. stall_timeout_s: how long the client may refuse a frame.
     """
 
     def __init__(self, send: Send, stall_timeout_s: float) -> None:
         self._send = send
         self._stall_timeout_s = stall_timeout_s
         self._turn = asyncio.Lock()
+        self._closed = False
 
     async def tell(self, *messages: Message, wanted: Callable[[], bool] = lambda: True) -> None:
         """JSON messages with nothing between them, if still wanted when their turn comes. Raises ListenerStalled."""
@@ -44,6 +45,9 @@ class Outlet:
             await self._frame({"type": "websocket.close", "code": code, "reason": reason})
 
     async def _frame(self, frame: Message) -> None:
+        if self._closed:
+            return
+        self._closed = frame["type"] == "websocket.close"
         with anyio.move_on_after(self._stall_timeout_s, shield=True) as patience:
             await self._send(frame)
         if patience.cancelled_caught:

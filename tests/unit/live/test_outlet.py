@@ -89,3 +89,15 @@ async def test_no_empty_frames() -> None:
     wire = Wire()
     await Outlet(wire.send, 60).audio(b"", lambda: True)
     assert not wire.sending.is_set()
+
+
+async def test_nothing_follows_a_goodbye() -> None:
+    """What the client says after it may still have answers on their way."""
+    wire = Wire()
+    wire.reading.set()
+    outlet = Outlet(wire.send, 60)
+    await outlet.close(1001, "the service is stopping")
+    await outlet.tell({"type": "error"})
+    await outlet.audio(b"late", lambda: True)
+    await outlet.close(1000, "again")
+    assert wire.frames == ["websocket.close"]
