@@ -266,7 +266,9 @@ class TestStarting:
     def test_one_process_is_there_ahead_of_the_first_job(self, helpers: Helpers) -> None:
         helpers.start()
         helpers.start()
-        (process,) = wait_for(lambda: list(helpers._processes), "a process")
+        # Before it is ready, a job would have another one made.
+        wait_for(lambda: helpers._idle, "a process that waits")
+        (process,) = helpers._processes
         assert call(helpers, "pid") == process._popen.pid
 
     def test_without_descriptors_a_job_is_refused_and_later_ones_are_not(self, one: Helpers) -> None:
