@@ -76,7 +76,10 @@ async def _chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes,
     body = request.stream()
     ends_at = anyio.current_time() + limits.timeout_s
     while True:
-        left_s = max(0.0, ends_at - anyio.current_time())
+        left_s = ends_at - anyio.current_time()
+        # What comes without a wait would not notice a cancellation.
+        if left_s <= 0:
+            raise UploadTooSlow(_lateness(limits))
         try:
             with anyio.fail_after(min(limits.stall_timeout_s, left_s)):
                 chunk = await anext(body)

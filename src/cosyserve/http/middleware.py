@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import anyio
+import anyio.lowlevel
 import structlog
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,6 +88,8 @@ class LingeringClose:
         async def read_on(most: float = math.inf) -> None:
             while not body_read and most > 0:
                 most -= len((await tracked_receive()).get("body", b""))
+                # A message that is there already comes without a wait, and a cancellation only reaches who waits.
+                await anyio.lowlevel.checkpoint()
 
         async def lingering_send(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
