@@ -110,9 +110,10 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
+    # A name that no resolver takes, with a null in it or a label of 64 letters, is a ValueError.
+    except (OSError, ValueError) as error:
         raise SettingsError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; "
+            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}; "
             "choose another with --port, --host or [server] in config.toml"
         ) from error
     # Accepted sockets inherit these.

@@ -27,3 +27,9 @@ def test_a_taken_port_is_told_in_one_line(settings: Settings) -> None:
         taken = Settings.model_validate({"server": {"port": port}})
         with pytest.raises(SettingsError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*--port"):
             _listen(taken)
+
+
+@pytest.mark.parametrize("host", ["\0", "a" * 64, "nowhere.invalid"])
+def test_a_host_that_is_none_is_told_in_one_line(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"cannot listen on .*--host"):
+        _listen(Settings.model_validate({"server": {"host": host, "port": 0}}))

@@ -16,6 +16,9 @@ HypercornSend = Callable[[ASGISendEvent | None], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
+KEPT_MESSAGES = 2
+"""Each may be as long as a message can be, and is counted in no budget until the application takes it."""
+
 
 class Mailbox:
     """Whoever puts waits while it is full, but not for an application that has returned: nobody takes anything out."""
@@ -44,10 +47,10 @@ class Tasks(TaskGroup):
     """Hypercorn's, with mailboxes that close. An application's exception is told as every other of ours."""
 
     async def spawn_app(
-        self, app: AppWrapper, config: Config, scope: HypercornScope, send: HypercornSend
+        self, app: AppWrapper, _: Config, scope: HypercornScope, send: HypercornSend
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Called by Hypercorn."""
-        mailbox = Mailbox(config.max_app_queue_size)
+        mailbox = Mailbox(KEPT_MESSAGES)
         self.spawn(_run, app, scope, mailbox, send)
         return mailbox.put
 
