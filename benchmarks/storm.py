@@ -26,7 +26,7 @@ import psutil
 from tests.serving import Server, Tables
 
 from benchmarks.attacks import ATTACKS, Scale
-from cosyserve.settings import LimitSettings
+from cosyserve.settings.sections import LimitSettings
 
 STREAMS = 10
 RATE = 24_000

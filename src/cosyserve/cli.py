@@ -15,7 +15,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def run(arguments: Sequence[str]) -> int:
     """Parse and obey. Returns the exit status: 2, after one line, where the user is at fault."""
-    from cosyserve.settings import SettingsError
+    from cosyserve.settings.sections import SettingsError
 
     parser = _parser()
     args = parser.parse_args(arguments)
@@ -73,7 +73,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 def _serve(args: argparse.Namespace) -> int:
     from cosyserve.check.report import unknown_engine
     from cosyserve.http.server import serve
-    from cosyserve.settings import SettingsError, load_settings
+    from cosyserve.settings.loading import load_settings
+    from cosyserve.settings.sections import SettingsError
 
     settings = load_settings(args.config, _overrides(args))
     # A mistyped name ends here. What an engine lacks is found by the worker, which tells /health as well as the log.

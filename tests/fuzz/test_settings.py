@@ -1,4 +1,4 @@
-"""Configuration files and environments of any content: settings come out, or a SettingsError of one line."""
+"""Configuration files and environments of any content: settings come out, or a SettingsError, a line a mistake."""
 
 import json
 import os
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from cosyserve.settings import PACKAGED, Settings, SettingsError, load_settings
+from cosyserve.settings.loading import load_settings
+from cosyserve.settings.sections import PACKAGED, Settings, SettingsError
 from tests.fuzz.exploring import examples, explore
 from tests.fuzz.values import NASTY, mutated
 
@@ -78,7 +79,7 @@ def load(path: Path, content: bytes, environment: Variables) -> str:
     others = {name: value for name, value in os.environ.items() if not name.upper().startswith("COSYSERVE_")}
     with patch.dict(os.environ, {**others, **environment}, clear=True):
         told = problem(path)
-    assert len(told.splitlines()) <= 1, told
+    assert all(line.startswith("  ") for line in told.splitlines()[1:]), told
     return told
 
 

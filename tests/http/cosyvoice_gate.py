@@ -9,7 +9,7 @@ from cosyserve.protocol import EngineConfig
 from cosyserve_workers.cosyvoice import factory
 from cosyserve_workers.cosyvoice.engine import CosyVoiceEngine
 
-GATE = "COSYSERVE_TEST_GATE"
+GATE = "COSYTEST_GATE"
 POLL_S = 0.01
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import requests
 
-from cosyserve.settings import DEFAULT_INSTRUCTION
+from cosyserve.settings.sections import DEFAULT_INSTRUCTION
 from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.wire import MULTIPART, check_error, connect, post, receive

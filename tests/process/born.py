@@ -11,7 +11,7 @@ import sys
 import psutil
 
 from cosyserve.pool.pool import Pool
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 
 
 async def main(mib: int) -> None:

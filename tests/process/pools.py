@@ -20,7 +20,7 @@ from cosyserve.pool.job import Job
 from cosyserve.pool.pool import Pool
 from cosyserve.pool.status import WorkerStatus
 from cosyserve.protocol import Mode, Prompt
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.faults import watch_loop
 from tests.engines import expected_pcm

@@ -11,7 +11,7 @@ MODEL_CODE = {"torch", "torchaudio", "onnxruntime", "transformers", "tensorrt", 
 
 BUILD_APP = """
 from cosyserve.http.app import build_app
-from cosyserve.settings import load_settings
+from cosyserve.settings.loading import load_settings
 build_app(load_settings())
 """
 EVERY_MODULE = """

@@ -25,7 +25,8 @@ import yaml
 from websockets.sync.client import connect as connect_websocket
 from websockets.typing import Origin
 
-from cosyserve.settings import Settings, load_settings
+from cosyserve.settings.loading import load_settings
+from cosyserve.settings.sections import Settings
 from cosyserve_workers.engine import BUILT_IN
 from tests.http.sessions import PATH
 from tests.serving import Server

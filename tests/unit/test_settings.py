@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosyserve.cli import _overrides, _parser
-from cosyserve.settings import DEFAULT_INSTRUCTION, MIB, PACKAGED, Settings, SettingsError, load_settings
+from cosyserve.settings.environment import notes
+from cosyserve.settings.loading import load_settings
+from cosyserve.settings.sections import DEFAULT_INSTRUCTION, MIB, PACKAGED, Settings, SettingsError
 from cosyserve.voices.prompts import Decoder
 
 
@@ -31,12 +33,17 @@ def write(folder: Path, text: str, name: str = "config.toml") -> Path:
     return path
 
 
-def problem(config: Path | None = None, **overrides: Any) -> str:
+def problems(config: Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> list[str]:
+    """The line that names the file, then what is wrong."""
     with pytest.raises(SettingsError) as error:
         load_settings(config, overrides)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
+    return str(error.value).split("\n  ")
+
+
+def problem(config: Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> str:
+    heading, line = problems(config, overrides)
+    assert heading.startswith("the configuration is wrong (")
+    return line
 
 
 class TestOrder:
@@ -72,9 +79,45 @@ class TestOrder:
         assert load_settings().server.port == 5
 
     def test_other_variables_are_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COSYSERVE_HOME", "/opt")
         monkeypatch.setenv("SERVER__PORT", "5")
+        monkeypatch.setenv("MY_COSYSERVE_HOME", "/opt")
         assert load_settings().server.port == 50000
+
+    @pytest.mark.parametrize("service", ["COSYSERVE", "COSYSERVE_VOICES", "COSYSERVE_SERVER"])
+    def test_what_kubernetes_says_of_services_is_left_alone(
+        self, monkeypatch: pytest.MonkeyPatch, service: str
+    ) -> None:
+        address = "tcp://10.0.0.11:50000"
+        told = {
+            "SERVICE_HOST": "10.0.0.11",
+            "SERVICE_PORT": "50000",
+            "SERVICE_PORT_HTTP": "50000",
+            "PORT": address,
+            "PORT_50000_TCP": address,
+            "PORT_50000_TCP_PROTO": "tcp",
+            "PORT_50000_TCP_PORT": "50000",
+            "PORT_50000_TCP_ADDR": "10.0.0.11",
+        }
+        for name, value in told.items():
+            monkeypatch.setenv(f"{service}_{name}", value)
+        assert load_settings().server.port == 50000
+
+    def test_the_clients_address_is_left_alone_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert list(notes(os.environ)) == []
+        monkeypatch.setenv("COSYSERVE_URL", "http://voices:50000")
+        assert load_settings().server.port == 50000
+        (note,) = notes(os.environ)
+        assert note.startswith("COSYSERVE_URL is read by the client alone")
+
+    def test_the_clients_key_leaves_no_server_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COSYSERVE_API_KEY", "secret")
+        message = problem()
+        assert "COSYSERVE_API_KEY is the client's" in message
+        assert "COSYSERVE_SERVER__API_KEYS=" in message
+        assert "secret" not in message
+        monkeypatch.setenv("COSYSERVE_SERVER__API_KEYS", '["secret"]')
+        assert load_settings().server.api_keys == ("secret",)
+        assert "COSYSERVE_API_KEY is read by the client alone" in next(iter(notes(os.environ)))
 
     def test_a_file_elsewhere(self, folder: Path) -> None:
         write(folder, "[server]\nport = 1\n")
@@ -111,16 +154,28 @@ class TestNames:
     )
     def test_in_the_file(self, folder: Path, text: str, says: str) -> None:
         path = write(folder, text)
-        message = problem()
-        assert says in message
-        assert path.name in message
+        heading, line = problems()
+        assert says in line
+        assert str(path) in heading
 
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            ("COSYSERVE_SERVER__PROT", "did you mean server.port?"),
-            ("COSYSERVE_SEVER__PORT", "did you mean server?"),
-            ("COSYSERVE_WORKERS__STREAMS", "did you mean model.streams?"),
+            ("COSYSERVE_SERVER__PROT", "did you mean COSYSERVE_SERVER__PORT?"),
+            ("COSYSERVE_SEVER__PORT", "did you mean COSYSERVE_SERVER__PORT?"),
+            ("COSYSERVE_WORKERS__STREAMS", "did you mean COSYSERVE_MODEL__STREAMS?"),
+            ("COSYSERVE_API_KEYS", "did you mean COSYSERVE_SERVER__API_KEYS?"),
+            ("COSYSERVE_APIKEYS", "did you mean COSYSERVE_SERVER__API_KEYS?"),
+            ("COSYSERVE_SERVER_API_KEYS", "did you mean COSYSERVE_SERVER__API_KEYS?"),
+            ("cosyserve_server___port", "did you mean COSYSERVE_SERVER__PORT?"),
+            ("COSYSERVE_PORT", "did you mean COSYSERVE_SERVER__PORT?"),
+            ("COSYSERVE_SERVER_PORT", "did you mean COSYSERVE_SERVER__PORT?"),
+            ("COSYSERVE_MODEL_DIR", "did you mean COSYSERVE_MODEL__DIR?"),
+            ("COSYSERVE_ENGINE", "did you mean COSYSERVE_MODEL__ENGINE?"),
+            ("COSYSERVE_LOG_LEVEL", "did you mean COSYSERVE_LOG__LEVEL?"),
+            ("COSYSERVE_SERVER", "write COSYSERVE_SERVER__KEY"),
+            ("COSYSERVE_XYZZYXYZZY", "the sections are [server], [limits]"),
+            ("COSYSERVE_", "the sections are [server], [limits]"),
         ],
     )
     def test_in_the_environment(self, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
@@ -157,7 +212,7 @@ class TestValues:
         ],
     )
     def test_refused(self, overrides: dict[str, dict[str, Any]], says: str) -> None:
-        assert says in problem(None, **overrides)
+        assert says in problem(None, overrides)
 
     @pytest.mark.parametrize(
         ("section", "key", "value", "expected"),
@@ -177,9 +232,33 @@ class TestValues:
         settings = load_settings(None, {section: {key: value}})
         assert getattr(getattr(settings, section), key) == expected
 
-    def test_a_list_in_the_environment_that_is_no_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COSYSERVE_SERVER__API_KEYS", "one,two")
-        assert "JSON" in problem()
+    @pytest.mark.parametrize("value", ["one,two", "", "{}", "1"])
+    def test_a_list_in_the_environment_that_is_none(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv("COSYSERVE_WORKERS__DEVICES", value)
+        assert problem().startswith("COSYSERVE_WORKERS__DEVICES is a list, written as JSON: ")
+
+    def test_a_value_of_the_environment_is_called_as_it_is_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COSYSERVE_LIMITS__MAX_WAITING", "many")
+        assert problem().startswith("COSYSERVE_LIMITS__MAX_WAITING = 'many': ")
+        assert problem(None, {"limits": {"max_waiting": "few"}}).startswith("limits.max_waiting = 'few': ")
+
+    def test_all_that_is_wrong_is_told_at_once(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = '[server]\nprot = 1\nport = 70000\napi_keys = ["ключ"]\n[limit]\nx = 1\n[model]\ntensorrt = "maybe"\n'
+        path = write(folder, text)
+        monkeypatch.setenv("COSYSERVE_PORT", "5")
+        monkeypatch.setenv("COSYSERVE_VOICES__PRELOAD", "anna")
+        heading, *lines = problems()
+        assert heading == f"the configuration is wrong ({path}):"
+        assert sorted(line.split()[0].rstrip(":") for line in lines) == [
+            "COSYSERVE_PORT",
+            "COSYSERVE_VOICES__PRELOAD",
+            "limit.x",
+            "model.tensorrt",
+            "server.api_keys",
+            "server.port",
+            "server.prot",
+        ]
+        assert "ключ" not in "".join(lines)
 
     def test_settings_do_not_change(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
@@ -201,6 +280,14 @@ class TestFiles:
     def test_not_utf_8(self, folder: Path) -> None:
         (folder / "config.toml").write_bytes(b'[server]\nhost = "\xff"\n')
         assert "cannot be read" in problem()
+
+    def test_a_byte_order_mark_is_passed_over(self, folder: Path) -> None:
+        (folder / "config.toml").write_bytes(b"\xef\xbb\xbf[server]\nport = 7\n")
+        assert load_settings().server.port == 7
+
+    def test_where_there_is_none_the_message_says_so(self, folder: Path) -> None:
+        heading, _ = problems(None, {"server": {"port": -1}})
+        assert f"no config.toml in {folder}" in heading
 
     def test_relative_paths_count_from_the_file(self, folder: Path) -> None:
         (folder / "etc").mkdir()

@@ -24,7 +24,8 @@ from cosyserve.check.library_folder import library_problems as _library_problems
 from cosyserve.check.library_trial import trial_findings
 from cosyserve.check.model_folder import MODELS, OPTIONAL_FILES, file_fault, folder_problems, model_in
 from cosyserve.check.nvidia import NoGpuError, query_gpus
-from cosyserve.settings import Settings, SettingsError, load_settings
+from cosyserve.settings.loading import load_settings
+from cosyserve.settings.sections import Settings, SettingsError
 
 NEEDS_MODEL = frozenset({"cosyvoice", "native"})
 """The engines that load a CosyVoice model folder."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 
-from cosyserve.settings import ServerSettings, SettingsError
+from cosyserve.settings.sections import ServerSettings, SettingsError
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

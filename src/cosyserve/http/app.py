@@ -20,7 +20,7 @@ from cosyserve.http.routes import cosyvoice, description, health, metrics, opena
 from cosyserve.http.service import Service
 from cosyserve.http.warm_up import warm_up
 from cosyserve.pool.pool import Pool
-from cosyserve.settings import LimitSettings, Settings, SettingsError
+from cosyserve.settings.sections import LimitSettings, Settings, SettingsError
 from cosyserve.speech.intake import Intake, IntakeBudget
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker

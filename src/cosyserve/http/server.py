@@ -19,7 +19,8 @@ from cosyserve.http.service import Service
 from cosyserve.http.transport.connection import House
 from cosyserve.http.transport.descriptors import raise_limit, room_for_connections
 from cosyserve.http.transport.door import open_door
-from cosyserve.settings import Settings, SettingsError
+from cosyserve.settings import environment
+from cosyserve.settings.sections import Settings, SettingsError
 from cosyserve.watch.logs import configure
 
 BACKLOG = 1024
@@ -154,5 +155,7 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
     log.info(f"serving on http://{shown}:{port}", engine=settings.model.engine, workers=settings.workers.count)
     if settings.model.engine == "demo":
         log.warning("the engine demo speaks with espeak-ng's voice, not CosyVoice's: it is for trying the service out")
+    for note in environment.notes(os.environ):
+        log.warning(note)
     if not host.startswith(LOOPBACK) and not (settings.server.api_keys or settings.server.api_keys_file):
         log.warning("open to the network without an API key: set server.api_keys, or keep a proxy in front", host=host)

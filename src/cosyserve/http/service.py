@@ -9,7 +9,7 @@ from cosyserve.http.bodies import MAX_TEXT_BYTES, BodyLimits
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.sessions import Sessions
 from cosyserve.pool.seam import SpeechPool
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.requests import Draft, complete

@@ -31,7 +31,7 @@ from cosyserve.live.outlet import Outlet
 from cosyserve.live.session import Action, Clause, Session, Speak, Stop, Tell
 from cosyserve.live.speaker import Speaker
 from cosyserve.pool.seam import SpeechPool
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.requests import Speakers, SpeechRequest, complete
 from cosyserve.watch.reports import Origin, Reporter

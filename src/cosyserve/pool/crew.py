@@ -16,7 +16,7 @@ import structlog
 
 from cosyserve.pool.process import WorkerProcess
 from cosyserve.protocol import EngineConfig, FromWorker, ToWorker
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.wire.logs import relay
 from cosyserve.wire.queues import QueueClosed, QueueFull
 from cosyserve.wire.worker_spec import WorkerSpec

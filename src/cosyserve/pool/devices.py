@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from cosyserve.check.nvidia import NoGpuError, query_gpus
-from cosyserve.settings import SettingsError
+from cosyserve.settings.sections import SettingsError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

@@ -40,7 +40,7 @@ from cosyserve.protocol import (
     Shutdown,
     Synthesize,
 )
-from cosyserve.settings import LimitSettings, WorkerSettings
+from cosyserve.settings.sections import LimitSettings, WorkerSettings
 
 MAX_RETRIES = 2
 """How often a job whose audio has not reached its listener runs again after its worker died."""

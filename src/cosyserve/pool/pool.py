@@ -17,7 +17,7 @@ from cosyserve.pool.seam import Admitted
 from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.pool.streams import AudioStream, BufferLedger
 from cosyserve.protocol import FromWorker, Synthesize
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
 SEEDS = 2**31

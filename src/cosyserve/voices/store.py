@@ -27,7 +27,7 @@ from cosyserve.errors import (
     VoiceNotFound,
 )
 from cosyserve.protocol import Prompt
-from cosyserve.settings import VoiceSettings
+from cosyserve.settings.sections import VoiceSettings
 from cosyserve.voices.containers import container_of
 from cosyserve.voices.files import (
     SUFFIX,

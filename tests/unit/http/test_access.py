@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from cosyserve.http.access import Keyring, load_keyring, sent_key
-from cosyserve.settings import ServerSettings, SettingsError
+from cosyserve.settings.sections import ServerSettings, SettingsError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from cosyserve.http.app import build_app
-from cosyserve.settings import DefaultSettings, Settings
+from cosyserve.settings.sections import DefaultSettings, Settings
 
 
 async def buggy(_: Request) -> Response:

@@ -17,7 +17,7 @@ from cosyserve.http.description.page import build_page
 from cosyserve.http.description.schemas import error_classes
 from cosyserve.http.middleware import OPEN_PATHS
 from cosyserve.http.routes import page as web_page
-from cosyserve.settings import DefaultSettings, LimitSettings, ServerSettings, Settings
+from cosyserve.settings.sections import DefaultSettings, LimitSettings, ServerSettings, Settings
 
 SETTINGS = Settings(defaults=DefaultSettings(prompt_wav=None))
 ELSEWHERE = {

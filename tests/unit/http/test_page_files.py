@@ -11,7 +11,7 @@ from cosyserve.http.app import build_app
 from cosyserve.http.middleware import OPEN_PATHS
 from cosyserve.http.page_files import FOLDER, MEDIA_TYPES, PAGE_FILES
 from cosyserve.http.routes.page import POLICY
-from cosyserve.settings import DefaultSettings, ServerSettings, Settings
+from cosyserve.settings.sections import DefaultSettings, ServerSettings, Settings
 
 LOCKED = Settings(server=ServerSettings(api_keys=("key",)), defaults=DefaultSettings(prompt_wav=None))
 

@@ -9,7 +9,7 @@ from cosyserve.errors import ServiceError
 from cosyserve.pool.dispatch import Action, Dispatcher, Kill, Send, Start
 from cosyserve.pool.job import Job
 from cosyserve.protocol import Cancel, Chunk, Done, Mode, Prompt, Ready, Synthesize
-from cosyserve.settings import LimitSettings, WorkerSettings
+from cosyserve.settings.sections import LimitSettings, WorkerSettings
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosyserve.pool.devices import assign_devices, visible_devices
-from cosyserve.settings import SettingsError
+from cosyserve.settings.sections import SettingsError
 
 FOUR = ["0", "1", "2", "3"]
 names = st.text(st.characters(categories=["L", "N"], include_characters="-"), min_size=1).filter(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cosyserve.errors import ListenerGone, PendingFull, ServiceError, TooMuchPending, UploadTooLarge
-from cosyserve.settings import LimitSettings
+from cosyserve.settings.sections import LimitSettings
 from cosyserve.speech.intake import BYTES_PER_CHAR, Intake, IntakeBudget
 
 WAV_BYTES = 44 + 10 * 48_000 * 2

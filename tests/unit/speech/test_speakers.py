@@ -8,7 +8,7 @@ import pytest
 
 from cosyserve.errors import UnknownVoice
 from cosyserve.protocol import Prompt
-from cosyserve.settings import VoiceSettings
+from cosyserve.settings.sections import VoiceSettings
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker
 from cosyserve.voices.names import STOCK_VOICES

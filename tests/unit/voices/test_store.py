@@ -20,7 +20,7 @@ from cosyserve.errors import (
     VoiceNotFound,
 )
 from cosyserve.protocol import Prompt
-from cosyserve.settings import VoiceSettings
+from cosyserve.settings.sections import VoiceSettings
 from cosyserve.voices.files import SUFFIX, write_voice
 from cosyserve.voices.prompts import Decoder
 from cosyserve.voices.store import PromptCache, Upload, VoiceStore

@@ -8,7 +8,7 @@ from cosyserve.http.description.managing import managing_paths
 from cosyserve.http.description.operations import Kinds
 from cosyserve.http.description.schemas import components
 from cosyserve.http.description.speaking import speaking_paths
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 
 _ABOUT = """Text to speech, streamed as it is made.
 

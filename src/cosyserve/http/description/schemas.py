@@ -9,7 +9,7 @@ from cosyserve.errors import ServiceError
 from cosyserve.http.events import EVENTS
 from cosyserve.http.speech_json import SpeechBody
 from cosyserve.pool.status import WorkerState
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED
 from cosyserve.voices.containers import READ
 from cosyserve.voices.names import MAX_NAME_CHARS

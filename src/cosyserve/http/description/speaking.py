@@ -33,7 +33,7 @@ from cosyserve.http.description.operations import (
     without_files,
 )
 from cosyserve.http.description.schemas import EXAMPLE_TEXT, Schema, number_fields, record, ref, speech_fields, text
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 from cosyserve.voices.names import DEFAULT_VOICE, MAX_SENT_CHARS
 
 FIELDS: Kinds = (InvalidField, TextTooLong, UnspeakableText, InvalidPrompt, MissingPrompt, UnknownVoice)

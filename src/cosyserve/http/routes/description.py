@@ -11,7 +11,7 @@ from starlette.routing import Route
 from cosyserve.http.description.document import build_document
 from cosyserve.http.description.page import build_page
 from cosyserve.http.service import service_of
-from cosyserve.settings import Settings
+from cosyserve.settings.sections import Settings
 
 # Nothing but its own style: a page that says what it needs needs no network.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from cosyserve.http.server import _listen
-from cosyserve.settings import Settings, SettingsError
+from cosyserve.settings.sections import Settings, SettingsError
 
 
 @pytest.fixture
