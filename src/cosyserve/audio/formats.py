@@ -19,6 +19,11 @@ class AudioFormat(StrEnum):
     OPUS = "opus"
     AAC = "aac"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "AudioFormat | None":
+        """The same name in another case."""
+        return next((one for one in cls if isinstance(value, str) and one == value.lower()), None)
+
     @property
     def compressed(self) -> bool:
         """Whether a second of audio takes milliseconds to encode, which are a thread's and not the event loop's."""

@@ -78,7 +78,7 @@ def format_field(form: Form, name: str) -> AudioFormat:
     """An audio format by its name; raw PCM where it is absent."""
     value = _short_text(form, name) or AudioFormat.PCM
     try:
-        return AudioFormat(value.lower())
+        return AudioFormat(value)
     except ValueError:
         known = ", ".join(AudioFormat)
         raise InvalidField(f"{name} is {_shown(value)}: one of {known} is needed", param=name) from None

@@ -45,6 +45,13 @@ def test_a_configuration_is_a_request_without_its_text() -> None:
     assert (draft.speed, draft.seed, draft.instruction, draft.text) == (2.0, 7, "gently", "")
 
 
+@pytest.mark.parametrize("name", ["MP3", "Mp3", "mp3"])
+def test_formats_in_any_case(name: str) -> None:
+    config = parse(json.dumps({"type": "session.config", "response_format": name}))
+    assert isinstance(config, SessionConfig)
+    assert config.response_format is AudioFormat.MP3
+
+
 def test_what_is_not_said() -> None:
     draft = as_draft(SessionConfig(), 5000)
     assert (draft.voice, draft.format, draft.sample_rate) == ("", AudioFormat.PCM, None)
