@@ -1,23 +1,25 @@
 """Forms as they come over the wire: multipart and urlencoded, read whole and within bounds."""
 
 import re
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 import anyio.to_thread
 import structlog
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from cosyserve.errors import MalformedForm, StorageFailed, TextTooLong
 from cosyserve.http.bodies import LONG_BYTES, BodyLimits, content_type, declared_length, read_body, stream_body
-from cosyserve.http.charsets import UTF_8, decode, told_codec
+from cosyserve.http.charsets import UTF_8, codec_of, decode, told_codec
 from cosyserve.speech.intake import Intake
 
 MAX_FORM_PARTS = 100
 MULTIPART = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
+CHARSET_FIELD = "_charset_"
+"""HTML's: what the texts of the form are in that do not say."""
 _PARAMETER = re.compile(
     rb"""; \s* filename\* \s* = \s* (?P<filename>[^;]*+)  # RFC 5987's, which RFC 7578 forbids and clients send
     |   " (?: [^"\\] | \\. )*+ (?: " | \Z )              # what is quoted is no parameter
@@ -38,7 +40,7 @@ async def read_form(request: Request, limits: BodyLimits, intake: Intake) -> dic
     if kind == URLENCODED:
         return await _read_urlencoded(request, limits, intake)
     if kind == MULTIPART:
-        return dict(await _parse_multipart(request, limits, intake))
+        return await _parse_multipart(request, limits, intake)
     raise MalformedForm(f"the body is {kind or 'of no stated type'}: send {MULTIPART} or {URLENCODED}")
 
 
@@ -51,6 +53,7 @@ async def _read_urlencoded(request: Request, limits: BodyLimits, intake: Intake)
 
 
 def _parse_urlencoded(body: bytearray, codec: str) -> dict[str, str | UploadFile]:
+    codec = _own_word(body) or codec
     # Decoded before the percent signs are: `curl -d text=你好` sends UTF-8 as it is.
     try:
         text = body.decode(codec)
@@ -58,6 +61,14 @@ def _parse_urlencoded(body: bytearray, codec: str) -> dict[str, str | UploadFile
     except ValueError as error:
         raise MalformedForm(f"the body is not a {codec.upper()} urlencoded form") from error
     return dict(pairs)
+
+
+def _own_word(body: bytearray) -> str:
+    """What the field CHARSET_FIELD of an urlencoded form tells; "" where it is not there. Raises MalformedForm."""
+    if CHARSET_FIELD.encode() not in body:
+        return ""
+    said = re.search(rf"(?:^|&){CHARSET_FIELD}=([^&]*)", body.decode("latin-1"))
+    return codec_of(unquote_plus(said[1]).strip()) if said else ""
 
 
 class _Parser(MultiPartParser):
@@ -77,6 +88,8 @@ class _Parser(MultiPartParser):
         )
         self.ended = False
         self._codec = told_codec(request.headers, UTF_8)
+        self._texts: list[tuple[int, bytes, str]] = []
+        """Places among the items, what stands there, and the codec where the part tells its own."""
         self._text_bytes = 0
         self._max_text_bytes = limits.max_text_bytes
 
@@ -96,20 +109,29 @@ class _Parser(MultiPartParser):
 
     def on_part_end(self) -> None:
         part = self._current_part
-        if part.file is None:
-            codec = told_codec(Headers(raw=part.item_headers), self._codec)
-            self.items.append((part.field_name, decode(part.data, codec, part.field_name[:64])))
-        else:
+        if part.file is not None:
             super().on_part_end()
+            return
+        if part.field_name == CHARSET_FIELD:
+            self._codec = codec_of(part.data.decode("latin-1").strip())
+        self._texts.append((len(self.items), bytes(part.data), told_codec(Headers(raw=part.item_headers), "")))
+        self.items.append((part.field_name, ""))
 
     def on_end(self) -> None:
         self.ended = True
 
+    def fields(self) -> dict[str, str | UploadFile]:
+        """The form; the word on its charset may have been its last. Raises MalformedForm."""
+        for place, raw, codec in self._texts:
+            name = self.items[place][0]
+            self.items[place] = name, decode(raw, codec or self._codec, name[:64])
+        return dict(self.items)
 
-async def _parse_multipart(request: Request, limits: BodyLimits, intake: Intake) -> FormData:
+
+async def _parse_multipart(request: Request, limits: BodyLimits, intake: Intake) -> dict[str, str | UploadFile]:
     parser = _Parser(request, limits, intake)
     try:
-        form = await parser.parse()
+        await parser.parse()
     except MultiPartException as error:
         raise MalformedForm(f"the multipart form is broken: {error.message}") from error
     except OSError as error:
@@ -117,7 +139,7 @@ async def _parse_multipart(request: Request, limits: BodyLimits, intake: Intake)
         raise StorageFailed(f"the upload could not be held on the disk: {error.strerror or 'see the log'}") from error
     if not parser.ended:
         raise MalformedForm("the multipart form is broken: it ends before its closing boundary")
-    return form
+    return parser.fields()
 
 
 def _with_plain_filename(disposition: bytes) -> bytes:

@@ -155,6 +155,23 @@ class TestCharsets:
         }
         assert read([b"text=" + text], f"{URLENCODED}; charset={charset}") == {"text": "你好"}
 
+    @pytest.mark.parametrize("place", ["first", "last"])
+    def test_as_the_form_says_in_a_field(self, place: str) -> None:
+        told = b'--cut\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\nGBK\r\n'
+        text = part("你好".encode("gbk"))
+        body = told + text if place == "first" else text.removesuffix(b"--cut--\r\n") + told + b"--cut--\r\n"
+        assert read([body], f"{MULTIPART}; charset=utf-8") == {"text": "你好", "_charset_": "GBK"}
+        pairs = [("_charset_", "gbk"), ("text", "你好")]
+        body = urlencode(pairs if place == "first" else pairs[::-1], encoding="gbk").encode()
+        assert read([body], URLENCODED) == {"text": "你好", "_charset_": "gbk"}
+        assert read([b"_charset_=gbk&text=" + "你好".encode("gbk")], URLENCODED)["text"] == "你好"
+
+    def test_a_field_that_tells_no_charset(self) -> None:
+        for body, kind in ((multipart(text="x", _charset_="rot13"), MULTIPART), (b"_charset_=rot13", URLENCODED)):
+            with pytest.raises(MalformedForm, match="charset"):
+                read([body], kind)
+        assert read([b"text=a_charset_=b"], URLENCODED) == {"text": "a_charset_=b"}
+
     @pytest.mark.parametrize("charset", ["iso-8859-1", "latin1", "ISO-8859-15", "windows-1252"])
     def test_latin(self, charset: str) -> None:
         assert read([part(b"caf\xe9")], f"{MULTIPART}; charset={charset}") == {"text": "café"}
