@@ -90,6 +90,11 @@ class Server:
         self.port = 0
 
     @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._folder
+
+    @property
     def pid(self) -> int:
         """The front end's process."""
         return self._process.pid

@@ -1,5 +1,6 @@
 """/v1/audio/voices, and what `voice=` does in a request."""
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -230,3 +231,36 @@ class TestSpeaking:
             assert voices.delete(f"{VOICES}/bob").status_code == 200
             script.open_gate()
             assert answer.read() == expected_pcm(1, 3)
+
+
+class TestTheFolder:
+    """What is done to it under a running server."""
+
+    @pytest.fixture
+    def file(self, voices: Server, tmp_path: Path) -> Path:
+        """A voice's file, which no server has."""
+        upload(voices, "bob", ref_text="希望")
+        (stored,) = (voices.folder / "voices").glob("*.voice")
+        shutil.copy(stored, tmp_path / "bob.voice")
+        assert voices.delete(f"{VOICES}/bob").status_code == 200
+        return tmp_path / "bob.voice"
+
+    @pytest.mark.parametrize("tail", ["", "/audio"])
+    def test_who_asks_for_a_name_finds_it_at_once(self, voices: Server, file: Path, tail: str) -> None:
+        place = voices.folder / "voices" / "copied.voice"
+        check_error(voices.get(f"{VOICES}/bob{tail}"), 404, "voice_not_found")
+        shutil.copy(file, place)
+        assert voices.get(f"{VOICES}/bob{tail}").status_code == 200
+
+    def test_who_speaks_with_it_too(self, voices: Server, file: Path, tmp_path: Path) -> None:
+        shutil.copy(file, voices.folder / "voices" / "copied.voice")
+        script = Script(tmp_path)
+        assert voices.speak(text=script.text, voice="bob").status_code == 200
+        assert request_seen(script)["prompt_text"] == "希望"
+
+    def test_all_of_it_is_seen_before_long(self, voices: Server, file: Path) -> None:
+        place = voices.folder / "voices" / "copied.voice"
+        shutil.copy(file, place)
+        wait_for(lambda: voices.get(VOICES).json()["names"] == ["default", "bob"], "the voice to be listed")
+        place.unlink()
+        wait_for(lambda: voices.get(VOICES).json()["names"] == ["default"], "the voice to be gone")

@@ -62,14 +62,15 @@ def build_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watch_loop(asyncio.get_running_loop(), reporter.metrics.internal_errors)
-        lag = asyncio.create_task(watch_lag(reporter.metrics.loop_lag))
+        watches = [asyncio.create_task(watch) for watch in (watch_lag(reporter.metrics.loop_lag), store.watch())]
         try:
             helpers.start()
             store.load()
             pool.start()
             yield
         finally:
-            lag.cancel()
+            for watch in watches:
+                watch.cancel()
             await pool.close()
             await anyio.to_thread.run_sync(helpers.close)
 

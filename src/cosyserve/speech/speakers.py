@@ -20,6 +20,7 @@ class VoiceBook:
         """The speaker of that name; "" is the default one. Raises UnknownVoice, UnreadableVoice, Unavailable."""
         if not name or self.is_default(name):
             return self._default
+        await self._store.look_for(name)
         try:
             found = self._store.cached_prompt(name)
             if found is None:

@@ -3,6 +3,8 @@
 A file appears under its name whole or not at all: it is written under another name, brought to the disk, and renamed.
 """
 
+import contextlib
+import fcntl
 import os
 import secrets
 import zipfile
@@ -51,12 +53,15 @@ def write_voice(path: Path, voice: Voice, audio: bytes) -> None:
     part = path.with_name(f"{path.stem}-{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
         with part.open("xb") as file:
+            # For as long as it is held, no other server takes the file for a dead one's.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr(_FACTS, voice.model_dump_json(indent=2))
                 archive.writestr(_AUDIO, audio)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+            part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -93,9 +98,11 @@ def delete_voice(path: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Clear away what a killed server was writing. Raises OSError."""
+    """Clear away what a killed server was writing, and leave what a living one writes. Raises OSError."""
     for part in folder.glob(f"*{PART_SUFFIX}"):
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink(missing_ok=True)
 
 
 def _broken(error: Exception) -> BrokenVoiceFile:

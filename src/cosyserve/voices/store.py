@@ -16,7 +16,6 @@ import structlog
 
 from cosyserve.errors import (
     InvalidPrompt,
-    InvalidVoiceName,
     NoHelper,
     StorageFailed,
     TooManyVoices,
@@ -35,16 +34,18 @@ from cosyserve.voices.files import (
     Voice,
     delete_voice,
     read_audio,
-    read_voice,
     remove_parts,
     write_voice,
 )
-from cosyserve.voices.names import clean_name, file_stem, name_key
+from cosyserve.voices.folder import Entry, VoiceFolder
+from cosyserve.voices.names import DEFAULT_VOICE, clean_name, file_stem, name_key
 from cosyserve.voices.prompts import Decoder, PromptLost, Reserve
 
 MAX_NOTE_CHARS = 1000
 """Of what is stored about a voice and used by nobody here: its description and consent."""
 DECODING_THREADS = 4
+RESCAN_S = 2.0
+"""How often the folder is looked at."""
 
 Result = TypeVar("Result")
 Args = TypeVarTuple("Args")
@@ -65,23 +66,17 @@ class Upload:
     param: str = "audio_sample"
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    voice: Voice
-    path: Path
-
-
 class VoiceStore:
     """One folder of voice files. Every method may block on the disk, and may be called from any thread.
 
-    The folder belongs to one server: what others do to it is seen at the next start.
+    What others do to the folder is seen by `rescan`.
     """
 
     def __init__(self, settings: VoiceSettings, decoder: Decoder) -> None:
         self._settings = settings
         self._decoder = decoder
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._folder = VoiceFolder(settings.dir)
         self._prompts = PromptCache(settings.max_cached_bytes)
 
     async def in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:
@@ -94,18 +89,37 @@ class VoiceStore:
 
     def load(self) -> None:
         """Find the voices that the folder has, and decode those of `voices.preload`. Not before the log is set up."""
-        if self._settings.dir.is_dir():
-            self._scan(self._settings.dir)
+        try:
+            remove_parts(self._settings.dir)
+        except OSError as error:
+            log.warning("remains of unfinished uploads could not be removed", reason=str(error))
+        self.rescan()
         for name in self._settings.preload:
             self._preload(name)
 
+    def rescan(self) -> None:
+        """See which files have come to the folder, have changed, or have gone."""
+        with self._lock:
+            self._folder.look()
+
+    async def watch(self) -> None:
+        """Do so every few seconds, until cancelled."""
+        while True:
+            await anyio.sleep(RESCAN_S)
+            await anyio.to_thread.run_sync(self.rescan, abandon_on_cancel=True)
+
+    async def look_for(self, name: str) -> None:
+        """Do so now, if nobody is known by that name."""
+        if name_key(name) not in {"", DEFAULT_VOICE, *self._folder.entries}:
+            await anyio.to_thread.run_sync(self._look_for_news)
+
     def listing(self) -> list[Voice]:
         """All of them, by name."""
-        return sorted((entry.voice for entry in list(self._entries.values())), key=lambda voice: voice.name)
+        return sorted((entry.voice for entry in self._folder.entries.values()), key=lambda voice: voice.name)
 
     def find(self, name: str) -> Voice | None:
         """The voice that answers to the name."""
-        entry = self._entries.get(name_key(name))
+        entry = self._folder.entries.get(name_key(name))
         return None if entry is None else entry.voice
 
     def add(self, upload: Upload, reserve: Reserve | None = None) -> Voice:
@@ -136,14 +150,15 @@ class VoiceStore:
         )
         path = self._settings.dir / f"{file_stem(name)}{SUFFIX}"
         with self._lock:
-            # Again: another upload may have been quicker.
+            # Again: another upload may have been quicker, or another server.
+            self._folder.look()
             self._check_room(name)
             try:
                 write_voice(path, voice, upload.audio)
             except OSError as error:
                 _log_refusal("a voice could not be stored", name, path, error)
                 raise StorageFailed(f"the voice could not be stored: {error.strerror or 'see the log'}") from error
-            self._entries[name_key(name)] = _Entry(voice, path)
+            self._folder.put(path, voice)
         self._prompts.put(voice.digest, prompt)
         return voice
 
@@ -156,7 +171,7 @@ class VoiceStore:
             except OSError as error:
                 _log_refusal("a voice could not be deleted", entry.voice.name, entry.path, error)
                 raise StorageFailed(f"the voice could not be deleted: {error.strerror or 'see the log'}") from error
-            del self._entries[name_key(name)]
+            self._folder.drop(entry.path)
         return entry.voice
 
     def audio(self, name: str) -> tuple[Voice, bytes]:
@@ -171,7 +186,8 @@ class VoiceStore:
             except BrokenVoiceFile as error:
                 reason = str(error)
             # Deleted meanwhile, or deleted and uploaded anew? Then what is there now counts.
-            if self._entries.get(name_key(name)) is entry:
+            self.rescan()
+            if self._folder.entries.get(name_key(name)) == entry:
                 raise _unreadable(entry, reason)
 
     def prompt(self, name: str) -> tuple[Voice, Prompt]:
@@ -196,9 +212,9 @@ class VoiceStore:
         prompt = self._prompts.get(voice.digest)
         return None if prompt is None else (voice, prompt)
 
-    def _entry(self, name: str) -> _Entry:
+    def _entry(self, name: str) -> Entry:
         try:
-            return self._entries[name_key(name)]
+            return self._folder.entries[name_key(name)]
         except KeyError:
             raise _not_found(name) from None
 
@@ -207,25 +223,14 @@ class VoiceStore:
         if taken is not None:
             alike = "" if taken.name == name else f", which {name!r} is too easily taken for"
             raise VoiceExists(f"there is a voice {taken.name!r} already{alike}: delete it first", param="name")
-        if len(self._entries) >= self._settings.max_count:
-            raise TooManyVoices(f"there are {len(self._entries)} voices already (voices.max_count): delete one first")
+        count = len(self._folder.entries)
+        if count >= self._settings.max_count:
+            raise TooManyVoices(f"there are {count} voices already (voices.max_count): delete one first")
 
-    def _scan(self, folder: Path) -> None:
-        """What is broken is told in the log and left as it is."""
-        try:
-            remove_parts(folder)
-        except OSError as error:
-            log.warning("remains of unfinished uploads could not be removed", dir=str(folder), reason=str(error))
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            try:
-                voice = read_voice(path)
-                clean_name(voice.name)
-            except (BrokenVoiceFile, InvalidVoiceName) as error:
-                log.warning("not a whole voice, left out", path=str(path), reason=str(error))
-                continue
-            first = self._entries.setdefault(name_key(voice.name), _Entry(voice, path))
-            if first.path != path:
-                log.warning("a second voice of the same name, left out", path=str(path), voice=voice.name)
+    def _look_for_news(self) -> None:
+        with self._lock:
+            if self._folder.has_news():
+                self._folder.look()
 
     def _preload(self, name: str) -> None:
         try:
@@ -276,7 +281,7 @@ def _log_refusal(event: str, name: str, path: Path, error: OSError) -> None:
     log.error(event, voice=name, path=str(path), reason=str(error))
 
 
-def _unreadable(entry: _Entry, reason: str) -> UnreadableVoice:
+def _unreadable(entry: Entry, reason: str) -> UnreadableVoice:
     name = entry.voice.name
     log.error("a stored voice cannot be read", voice=name, path=str(entry.path), reason=reason)
     return UnreadableVoice(f"the stored voice {name!r} cannot be read: delete it and upload it again")

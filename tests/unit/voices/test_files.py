@@ -149,3 +149,16 @@ def test_remains_are_cleared_away(path: Path) -> None:
     path.with_name("one-abc.part").write_bytes(b"half")
     remove_parts(path.parent)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_living_server_writes_is_no_remains(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def another_server_starts(descriptor: int) -> None:
+        remove_parts(path.parent)
+        fsync(descriptor)
+
+    path.parent.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", another_server_starts)
+    write_voice(path, VOICE, AUDIO)
+    assert read_audio(path) == AUDIO

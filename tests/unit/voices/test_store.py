@@ -1,7 +1,10 @@
 """The store: what it takes, what it keeps, and what it says when it cannot."""
 
+import asyncio
+import os
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -265,3 +268,110 @@ class TestMemory:
         voices = store(folder, max_cached_bytes=0)
         voices.add(Upload("bob", AUDIO))
         assert voices.prompt("bob")[1].sample_rate == 16_000
+
+
+class TestOthersHands:
+    """What is done to the folder of a store that is in use, by people and by other servers."""
+
+    @pytest.fixture
+    def source(self, store: Store, tmp_path: Path) -> Path:
+        """A voice's file that is elsewhere."""
+        store(tmp_path / "source").add(Upload("bob", AUDIO))
+        return files(tmp_path / "source")[0]
+
+    def test_a_file_that_comes(self, store: Store, folder: Path, source: Path) -> None:
+        folder.mkdir()
+        voices = store(folder)
+        shutil.copy(source, folder / "bob.voice")
+        assert voices.find("bob") is None
+        voices.rescan()
+        assert voices.audio("bob")[1] == AUDIO
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_a_name_that_is_asked_for_is_looked_for(
+        self, store: Store, folder: Path, source: Path, exists: bool
+    ) -> None:
+        if exists:
+            folder.mkdir()
+        voices = store(folder)
+        folder.mkdir(exist_ok=True)
+        shutil.copy(source, folder / "bob.voice")
+        for name in ("alice", "Bob", "x" * 5000, ""):
+            asyncio.run(voices.look_for(name))
+        assert voices.prompt("bob")[1].sample_rate == 16_000
+
+    def test_long_after_the_last_change_too(self, store: Store, folder: Path, source: Path) -> None:
+        folder.mkdir()
+        os.utime(folder, (1, 1))
+        voices = store(folder)
+        asyncio.run(voices.look_for("bob"))
+        shutil.copy(source, folder / "bob.voice")
+        asyncio.run(voices.look_for("bob"))
+        assert voices.find("bob") is not None
+
+    def test_one_that_is_still_being_copied(self, store: Store, folder: Path, source: Path) -> None:
+        folder.mkdir()
+        voices, whole = store(folder), source.read_bytes()
+        copy = folder / "bob.voice"
+        copy.write_bytes(whole[:1000])
+        os.utime(folder, (1, 1))
+        asyncio.run(voices.look_for("bob"))
+        assert voices.find("bob") is None
+        with copy.open("ab") as file:
+            file.write(whole[1000:])
+        os.utime(folder, (1, 1))
+        asyncio.run(voices.look_for("bob"))
+        assert voices.audio("bob")[1] == AUDIO
+
+    @pytest.mark.parametrize("look", [VoiceStore.rescan, lambda voices: voices.audio("bob")])
+    def test_one_that_is_changed(
+        self, store: Store, folder: Path, tmp_path: Path, look: Callable[[VoiceStore], None]
+    ) -> None:
+        voices, other = store(folder), tmp_path / "other"
+        voices.add(Upload("bob", AUDIO))
+        store(other).add(Upload("bob", OTHER, "希望"))
+        (file,) = files(folder)
+        file.write_bytes(files(other)[0].read_bytes())
+        look(voices)
+        assert voices.find("bob") == store(other).find("bob")
+        assert voices.audio("bob")[1] == OTHER
+
+    @pytest.mark.parametrize("asked_first", [True, False])
+    def test_one_that_goes(self, store: Store, folder: Path, asked_first: bool) -> None:
+        voices = store(folder)
+        voices.add(Upload("bob", AUDIO))
+        files(folder)[0].unlink()
+        if asked_first:
+            with pytest.raises(VoiceNotFound):
+                voices.audio("bob")
+        voices.rescan()
+        assert voices.listing() == []
+
+    def test_all_of_them(self, store: Store, folder: Path) -> None:
+        voices = store(folder)
+        voices.add(Upload("bob", AUDIO))
+        shutil.rmtree(folder)
+        voices.rescan()
+        assert voices.listing() == []
+        voices.add(Upload("bob", OTHER))
+
+    def test_the_second_of_a_name_follows_the_first(self, store: Store, folder: Path, source: Path) -> None:
+        folder.mkdir()
+        for name in ("a.voice", "b.voice"):
+            shutil.copy(source, folder / name)
+        voices = store(folder)
+        (folder / "a.voice").unlink()
+        voices.rescan()
+        assert voices.audio("bob")[1] == AUDIO
+
+    def test_two_servers(self, store: Store, folder: Path) -> None:
+        one, two = store(folder), store(folder)
+        one.add(Upload("bob", AUDIO))
+        with pytest.raises(VoiceExists):
+            two.add(Upload("bob", OTHER))
+        two.delete("bob")
+        with pytest.raises(VoiceNotFound):
+            one.audio("bob")
+        one.add(Upload("bob", OTHER))
+        two.rescan()
+        assert two.audio("bob")[1] == OTHER

@@ -69,6 +69,7 @@ async def get_voice(request: Request) -> JSONResponse:
     if voice is None:
         raise VoiceNotFound(f"there is no voice named {name[:64]!r}")
     return JSONResponse(_described(voice))
+    await service.voices.look_for(name)
 
 
 async def get_audio(request: Request) -> Response:
@@ -80,6 +81,7 @@ async def get_audio(request: Request) -> Response:
         voice, audio = await anyio.to_thread.run_sync(service.voices.audio, name)
         media_type = voice.media_type
     # Strangers uploaded it: no browser may take it for anything but sound.
+    await service.voices.look_for(name)
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox", "Cache-Control": "no-store"}
     return Response(audio, media_type=media_type, headers=headers)
 
@@ -95,6 +97,7 @@ async def delete_voice(request: Request) -> JSONResponse:
         {
             "id": voice.name,
             "object": "audio.voice.deleted",
+    await service.voices.look_for(name)
             "deleted": True,
             "success": True,
             "message": f"Voice {voice.name!r} deleted",
