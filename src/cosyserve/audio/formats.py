@@ -9,7 +9,15 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 48_000
 BYTES_PER_SAMPLE = 2
 
 
-class AudioFormat(StrEnum):
+class AnyCase(StrEnum):
+    """Values that may be written in any case."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "AnyCase | None":
+        return next((one for one in cls if isinstance(value, str) and one == value.lower()), None)
+
+
+class AudioFormat(AnyCase):
     """The values of the field `format`."""
 
     PCM = "pcm"
@@ -18,11 +26,6 @@ class AudioFormat(StrEnum):
     MP3 = "mp3"
     OPUS = "opus"
     AAC = "aac"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "AudioFormat | None":
-        """The same name in another case."""
-        return next((one for one in cls if isinstance(value, str) and one == value.lower()), None)
 
     @property
     def compressed(self) -> bool:

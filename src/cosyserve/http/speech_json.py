@@ -3,13 +3,12 @@
 import base64
 import binascii
 import re
-from enum import StrEnum
 from typing import Annotated
 
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
+from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AnyCase, AudioFormat
 from cosyserve.errors import InvalidField, MalformedJson, TextTooLong
 from cosyserve.http.bodies import LONG_BYTES
 from cosyserve.speech.fields import bounded
@@ -25,7 +24,7 @@ _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}:")
 _SPACE = b" \t\r\n\v\f"
 
 
-class StreamFormat(StrEnum):
+class StreamFormat(AnyCase):
     """How the audio is wrapped: in nothing, or in server-sent events."""
 
     AUDIO = "audio"

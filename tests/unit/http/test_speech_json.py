@@ -73,6 +73,12 @@ def test_everything() -> None:
 @pytest.mark.parametrize("name", AudioFormat)
 def test_formats(name: str) -> None:
     assert read(input="hello", response_format=name).format is AudioFormat(name)
+    assert read(input="hello", response_format=name.title()).format is AudioFormat(name)
+
+
+@pytest.mark.parametrize("name", ["sse", "SSE"])
+def test_events(name: str) -> None:
+    assert read(input="hello", stream_format=name).events
 
 
 def test_a_voice_as_an_object() -> None:
