@@ -36,7 +36,7 @@ MODEL_TESTS = [
     "http/test_native*",
 ]
 # And the page's a browser, which no `pip install` brings.
-PAGE_TESTS = ["http/test_page.py"]
+PAGE_TESTS = ["http/test_page_*.py"]
 collect_ignore_glob = [
     *([] if find_spec("torch") and find_spec("xinference") else MODEL_TESTS),
     *([] if chromium() else PAGE_TESTS),

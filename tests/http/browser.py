@@ -1,7 +1,7 @@
 """A real browser without a window, cut off from all but this machine, whose sound is recorded as it is rendered."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.chromium import chromium
-from tests.serving import wait_for
+from tests.serving import Server, wait_for
 
+DONE, STOPPED, SPEAKING = "Done.", "Stopped.", "Speaking."
+STATUS_OF = "the server responded with a status of {}"
+"""What the console says of a refusal."""
 FOREIGN_HOST = "page.test"
 """Another name of this machine, which browsers do not trust as they trust 127.0.0.1."""
 ARGS = (
@@ -110,15 +113,16 @@ class Feed(NamedTuple):
 class Reader:
     """Somebody in front of the page at `url`, in a fresh profile.
 
-    page: the browser's. expected: words of the complaints that its console may have.
+    page: the browser's. options: of its context, English by default. expected: words of the complaints that its console
+    may have.
     """
 
-    def __init__(self, browser: Browser, url: str, *, locale: str = "en-US") -> None:
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         self.url = url
         self.expected: tuple[str, ...] = ()
         self._requests: list[str] = []
         self._complaints: list[str] = []
-        self.context: BrowserContext = browser.new_context(locale=locale, accept_downloads=True)
+        self.context: BrowserContext = browser.new_context(**{"locale": "en-US", **options})
         if FOREIGN_HOST not in url:
             self.context.grant_permissions(["clipboard-read", "clipboard-write", "microphone"], origin=url)
         self.context.add_init_script(_WIRE_TAP)
@@ -195,6 +199,21 @@ class Reader:
     def in_page(self, script: str) -> Any:
         """What JavaScript says."""
         return self.page.evaluate(script)
+
+
+NewReader = Callable[..., Reader]
+
+
+def answered(server: Server, **fields: str | int | bytes) -> bytes:
+    """What the server sends."""
+    answer = server.post("/synthesize", None, **fields)
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def samples(pcm: bytes) -> NDArray[np.int16]:
+    """Of the 16-bit samples that these bytes are."""
+    return np.frombuffer(pcm, "<i2").astype(np.int16)
 
 
 def _pcm(samples: str) -> NDArray[np.int16]:

@@ -4,6 +4,7 @@ import { LANGUAGES, TEXTS } from "./texts.js";
 
 const KEPT_AS = "cosyserve.language";
 const values = new WeakMap();
+const labelValues = new WeakMap();
 let language = "en";
 
 /** The words for a key, with the values in their places. */
@@ -18,6 +19,13 @@ export function say(element, key, inserted = {}) {
   const words = text(key, inserted);
   // A live region speaks when it changes, and must not when it does not.
   if (element.textContent !== words) element.textContent = words;
+}
+
+/** Give an element a name for those who do not see it. */
+export function label(element, key, inserted = {}) {
+  element.dataset.tLabel = key;
+  labelValues.set(element, inserted);
+  element.setAttribute("aria-label", text(key, inserted));
 }
 
 /** Take the words away. */
@@ -46,7 +54,7 @@ function change(to, button) {
     element.placeholder = text(element.dataset.tPlaceholder);
   }
   for (const element of document.querySelectorAll("[data-t-label]")) {
-    element.setAttribute("aria-label", text(element.dataset.tLabel));
+    label(element, element.dataset.tLabel, labelValues.get(element));
   }
   button.textContent = LANGUAGES[otherLanguage()];
   button.lang = otherLanguage();

@@ -1,12 +1,18 @@
 /** The page: what its buttons do, and what it tells. */
 
-import { ApiError, modelInfo, speak, speechAddress } from "./api.js";
+import { modelInfo, speak, speechAddress } from "./api.js";
 import { curlLine, fileName } from "./curl.js";
 import { byId, save, setReady } from "./dom.js";
+import { noteEngine } from "./engine.js";
+import { readFigures, showFigures } from "./figures.js";
+import { beginFolds } from "./folds.js";
+import { Heard } from "./heard.js";
 import { apiKey, setApiKey } from "./key.js";
 import { beginLanguage, hush, say, text } from "./language.js";
+import { guard, tell } from "./notices.js";
 import { Player } from "./player.js";
-import { BrokenOff, Utterance } from "./utterance.js";
+import { Timeline } from "./timeline.js";
+import { Utterance } from "./utterance.js";
 import { Missing, VoicePanel } from "./voices.js";
 import { wavFile } from "./wav.js";
 
@@ -15,68 +21,11 @@ const USUAL_RATE = 24_000;
 
 const player = new Player();
 const panel = new VoicePanel(guard, tell, { changed: showCurl, quiet: onStop });
+const timeline = new Timeline();
+const heard = new Heard({ quiet: onQuiet, changed: onHeard });
 let rate = USUAL_RATE;
 let utterance = null;
 let running = false;
-
-// --- what is told ----------------------------------------------------------------------------------------------------
-
-function tell(key, values) {
-  hush(byId("error"));
-  say(byId("status"), key, values);
-}
-
-function complain(key, values) {
-  hush(byId("status"));
-  say(byId("error"), key, values);
-  byId("error").scrollIntoView({ block: "nearest" });
-}
-
-/** Run what a button does, and tell the reader what went wrong. */
-async function guard(action) {
-  try {
-    await action();
-  } catch (error) {
-    explain(error);
-  }
-}
-
-function explain(error) {
-  if (error instanceof Missing) complain(error.message);
-  else if (error instanceof BrokenOff) complain("brokeOff", { requestId: error.requestId });
-  else if (error instanceof ApiError) explainAnswer(error);
-  else complain("noSound", { reason: error.message });
-}
-
-function explainAnswer({ message, status, code }) {
-  if (status) complain("serverSays", { message, status, code });
-  else complain("unreachable");
-  if (status !== 401) return;
-  byId("key-form").hidden = false;
-  say(byId("key-hint"), apiKey() ? "keyWrong" : "keyHint");
-  byId("key").focus();
-}
-
-function showFigures() {
-  const { firstChunkMs, realTimeFactor, seed } = utterance;
-  figure("first-chunk", firstChunkMs, "milliseconds", { ms: firstChunkMs?.toFixed(0) });
-  figure("audio", player.samples, "seconds", { seconds: (player.samples / (utterance.rate || rate)).toFixed(2) });
-  number("real-time-factor", realTimeFactor, realTimeFactor?.toFixed(2));
-  number("underruns", player.underruns, player.underruns);
-  number("used-seed", seed || null, seed);
-}
-
-function figure(id, value, key, values) {
-  if (value) say(byId(id), key, values);
-  else hush(byId(id));
-  number(id, value || null, byId(id).textContent);
-}
-
-/** A figure's exact value is there for programs, as `data`'s value is meant. */
-function number(id, value, shown) {
-  byId(id).value = value ?? "";
-  byId(id).textContent = value === null ? "–" : shown;
-}
 
 // --- what is asked ---------------------------------------------------------------------------------------------------
 
@@ -106,39 +55,72 @@ function showCurl() {
 
 async function onSpeak() {
   const asked = fields();
-  utterance?.stop();
-  panel.quiet();
+  onQuiet();
+  heard.stop();
   const mine = new Utterance(player, asked);
   utterance = mine;
   setRunning(true);
   tell("waiting");
+  hush(byId("figures-read"));
   try {
-    const ended = mine.run(rate, () => {
-      if (mine.stopped) return;
-      tell("speaking");
-      showFigures();
-      setReady(byId("download"), mine.complete);
-    });
-    showFigures();
+    const ended = mine.run(rate, () => onPart(mine));
+    showFigures(mine);
+    timeline.follow(mine);
     await ended;
     if (!mine.stopped) tell("done");
   } finally {
-    if (mine === utterance) setRunning(false);
+    onEnd(mine);
   }
 }
 
+function onPart(mine) {
+  if (mine.stopped) return;
+  tell("speaking");
+  showFigures(mine);
+  timeline.touch();
+  setReady(byId("download"), mine.complete);
+}
+
+function onEnd(mine) {
+  heard.add(mine);
+  // Else another one has begun.
+  if (mine !== utterance) return;
+  setRunning(false);
+  timeline.rest();
+  readFigures(mine);
+}
+
+/** Nothing but what is about to sound may be heard. */
+function onQuiet() {
+  stopSpeaking();
+  panel.quiet();
+}
+
 function onStop() {
-  if (!running) return;
-  utterance.stop();
-  showFigures();
+  if (!running && !heard.playing) return;
+  stopSpeaking();
+  heard.stop();
   tell("stopped");
+}
+
+function stopSpeaking() {
+  if (running) utterance.stop();
 }
 
 function setRunning(to) {
   running = to;
-  setReady(byId("stop"), running);
+  showRunning();
   setReady(byId("download"), utterance.complete);
   say(byId("speak"), running ? "speakAnew" : "speak");
+}
+
+function onHeard() {
+  showRunning();
+  tell(heard.playing ? "hearing" : "done");
+}
+
+function showRunning() {
+  setReady(byId("stop"), running || heard.playing);
 }
 
 async function onDownload() {
@@ -188,7 +170,7 @@ async function greet() {
   await panel.load();
   const { engine, sample_rate: told } = await modelInfo();
   rate = told ?? USUAL_RATE;
-  if (engine === "demo") say(byId("engine"), "demoEngine");
+  noteEngine(engine);
 }
 
 function onSubmit(id, action) {
@@ -198,6 +180,7 @@ function onSubmit(id, action) {
   });
 }
 
+beginFolds();
 beginLanguage(byId("language"));
 // A browser that comes back to the page fills in what was there.
 byId("text").value ||= text("sampleText");

@@ -45,7 +45,12 @@ export class Player {
     return this.#context.sampleRate;
   }
 
-  /** samples: Int16Array, the next part. */
+  /** Seconds, running on whether anything plays or not. */
+  get clock() {
+    return this.#context.currentTime;
+  }
+
+  /** samples: Int16Array, the next part. Returns where on the clock it begins, and how long nothing is heard before it. */
   feed(samples) {
     const source = this.#newSource(samples);
     const due = this.#nextFrame;
@@ -54,9 +59,12 @@ export class Player {
     // A busy machine may have held this thread up until that frame was past. The part then begins late, though not after
     // what is the soonest by now, and its end is not to be mixed with the next.
     this.#nextFrame = Math.max(this.#nextFrame, this.#soonestFrame());
-    if (this.samples && this.#nextFrame > due) this.underruns += 1;
+    const begins = this.#nextFrame;
+    const dry = this.samples ? begins - due : 0;
+    if (dry) this.underruns += 1;
     this.#nextFrame += samples.length;
     this.samples += samples.length;
+    return { fromS: begins / this.rate, dryS: dry / this.rate };
   }
 
   /** No more is to come. Resolves when all is heard, or stopped. */

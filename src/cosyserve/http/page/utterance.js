@@ -1,6 +1,7 @@
 /** One text on its way from the server to the ear, and how fast it goes. */
 
 import { speak } from "./api.js";
+import { Course } from "./course.js";
 
 /** The server ended the stream before its end. */
 export class BrokenOff extends Error {
@@ -16,6 +17,9 @@ export class Utterance {
   #beganAt = 0;
   #odd = new Uint8Array(0);
   #reading = true;
+  /** What the player's clock is behind the time since the request; null until something plays. */
+  #clockBehindS = null;
+  #restedAtS = null;
 
   /** What came, in order: bytes of 16-bit samples. */
   pcm = [];
@@ -24,6 +28,7 @@ export class Utterance {
   seed = "";
   firstChunkMs = null;
   realTimeFactor = null;
+  course = new Course();
 
   constructor(player, fields) {
     this.#player = player;
@@ -39,10 +44,17 @@ export class Utterance {
     return !this.#reading && this.pcm.length > 0;
   }
 
+  /** How far it is on its course: seconds since the request. */
+  get playheadS() {
+    if (this.#restedAtS !== null) return this.#restedAtS;
+    if (this.#clockBehindS === null) return this.#elapsedS;
+    return this.#player.clock + this.#clockBehindS;
+  }
+
   /**
    * Ask, and play what comes; ends when all is heard. expectedRate: Hz, of the player that a click opens before the
-   * answer says better. progress is called after each part and
-   * after the last. Throws ApiError and BrokenOff; a stop is no error.
+   * answer says better. progress is called after each part and after the last. Throws ApiError and BrokenOff; a stop is
+   * no error.
    */
   async run(expectedRate, progress) {
     try {
@@ -59,11 +71,14 @@ export class Utterance {
       if (!this.stopped) await this.#player.end();
     } catch (error) {
       if (!this.stopped) throw error;
+    } finally {
+      this.#restedAtS ??= this.course.endS;
     }
   }
 
   /** The server is told, and nothing more is heard. */
   stop() {
+    this.#restedAtS ??= this.playheadS;
     this.#reading = false;
     this.#abort.abort();
     this.#player.stop();
@@ -88,13 +103,24 @@ export class Utterance {
   }
 
   #take(bytes) {
-    const elapsedMs = performance.now() - this.#beganAt;
-    this.firstChunkMs ??= elapsedMs;
+    const elapsedS = this.#elapsedS;
+    this.firstChunkMs ??= elapsedS * 1000;
     const whole = this.#wholeSamples(bytes);
+    this.course.arrive(elapsedS, whole.length / 2 / this.rate);
     if (!whole.length) return;
     this.pcm.push(whole);
-    this.#player.feed(new Int16Array(whole.buffer, 0, whole.length / 2));
-    this.realTimeFactor = elapsedMs / 1000 / (this.#player.samples / this.rate);
+    this.#play(new Int16Array(whole.buffer, 0, whole.length / 2));
+    this.realTimeFactor = elapsedS / this.course.soundS;
+  }
+
+  #play(samples) {
+    const { fromS, dryS } = this.#player.feed(samples);
+    this.#clockBehindS ??= this.#elapsedS - this.#player.clock;
+    this.course.play(fromS + this.#clockBehindS, samples, this.rate, dryS);
+  }
+
+  get #elapsedS() {
+    return (performance.now() - this.#beganAt) / 1000;
   }
 
   /** The network cuts where it likes; half a sample waits for its other half. */
