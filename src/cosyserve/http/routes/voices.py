@@ -63,25 +63,25 @@ async def create_voice(request: Request) -> JSONResponse:
 async def get_voice(request: Request) -> JSONResponse:
     """One voice."""
     service, name = service_of(request), request.path_params["name"]
+    await service.voices.look_for(name)
     if service.speakers.is_default(name):
         return JSONResponse(_described_default(service))
     voice = service.voices.find(name)
     if voice is None:
         raise VoiceNotFound(f"there is no voice named {name[:64]!r}")
     return JSONResponse(_described(voice))
-    await service.voices.look_for(name)
 
 
 async def get_audio(request: Request) -> Response:
     """The audio that a voice was made from, as it was uploaded."""
     service, name = service_of(request), request.path_params["name"]
+    await service.voices.look_for(name)
     if service.speakers.is_default(name):
         media_type, audio = await anyio.to_thread.run_sync(_default_audio, service)
     else:
         voice, audio = await anyio.to_thread.run_sync(service.voices.audio, name)
         media_type = voice.media_type
     # Strangers uploaded it: no browser may take it for anything but sound.
-    await service.voices.look_for(name)
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox", "Cache-Control": "no-store"}
     return Response(audio, media_type=media_type, headers=headers)
 
@@ -91,13 +91,13 @@ async def delete_voice(request: Request) -> JSONResponse:
     service, name = service_of(request), request.path_params["name"]
     if name_key(name) == DEFAULT_VOICE:
         raise InvalidVoiceName(f"{DEFAULT_VOICE!r} is the configured voice: it cannot be deleted", param="name")
+    await service.voices.look_for(name)
     voice = await anyio.to_thread.run_sync(service.voices.delete, name)
     log.info("voice deleted", voice=voice.name)
     return JSONResponse(
         {
             "id": voice.name,
             "object": "audio.voice.deleted",
-    await service.voices.look_for(name)
             "deleted": True,
             "success": True,
             "message": f"Voice {voice.name!r} deleted",
