@@ -141,7 +141,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20, metavar="N", help="of each moment and way (default: 20)")
     args = parser.parse_args()
     if args.engine == "demo" and importlib.util.find_spec("espeakng_loader") is None:
-        print("the engine demo is not installed: pip install 'cosyserve[demo]'", file=sys.stderr)
+        print("the engine demo is not installed: pip install -e '.[demo]'", file=sys.stderr)
         return 2
     measure(args.engine, args.runs)
     return 0

@@ -248,7 +248,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS), help="these attacks alone")
     args = parser.parse_args()
     if importlib.util.find_spec("espeakng_loader") is None:
-        print("the engine demo is not installed: pip install 'cosyserve[demo]'", file=sys.stderr)
+        print("the engine demo is not installed: pip install -e '.[demo]'", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder, server_in(Path(folder)) as server:
         report(weather(server, args.seconds, Scale(args.scale), args.only))

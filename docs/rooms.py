@@ -12,7 +12,7 @@ SIDES = {"cosyserve": "front end, one process", "cosyserve_workers": "worker pro
 GROUND = frozenset({"settings", "errors", "protocol"})
 """What nearly every room stands on: drawn as one."""
 ENTRANCE = frozenset({"__main__", "cli"})
-SHARED = frozenset({"engine", "budgeted_cache", "mel_stretch", "pcm", "resampling", "text"})
+SHARED = frozenset({"engine", "budgeted_cache", "mel_stretch", "pcm", "resampling", "text", "torch_device"})
 """What every engine may use."""
 LABELS = {"ground": "settings, errors, protocol", "shared": "engine, text, pcm, …"}
 

@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cosyserve import __version__
+
+if TYPE_CHECKING:
+    from cosyserve.check.finding import Finding
+    from cosyserve.settings.sections import Settings
 
 USAGE_ERROR = 2
 
@@ -37,7 +41,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from cosyserve.check import report as check
     from cosyserve.client import command as client
 
     parser = _Parser(prog="cosyserve", description="CosyVoice2 text-to-speech behind HTTP.")
@@ -52,9 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     client.add_arguments(saying)
     saying.set_defaults(command=client.run)
 
-    checking = commands.add_parser("check", help="say what is installed and what is missing")
-    check.add_arguments(checking)
-    checking.set_defaults(command=check.run)
+    checking = commands.add_parser(
+        "check", help="say whether the server would run", description="Say whether `serve` would run with these flags."
+    )
+    _add_serve_arguments(checking)
+    checking.add_argument("--all", action="store_true", help="tell what the other engines need, too")
+    checking.set_defaults(command=_check)
     return parser
 
 
@@ -64,14 +70,14 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on; 0 takes any free one")
-    parser.add_argument("--engine", help="cosyvoice, native, demo or package.module:factory")
+    parser.add_argument("--engine", help="auto, native, cosyvoice, demo or package.module:factory")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes")
     parser.add_argument("--model-dir", type=Path, metavar="DIR", help="folder with the weights")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from cosyserve.check.report import unknown_engine
+    from cosyserve.check.engines import unknown_engine
     from cosyserve.http.server import serve
     from cosyserve.settings.loading import load_settings
     from cosyserve.settings.sections import SettingsError
@@ -81,6 +87,18 @@ def _serve(args: argparse.Namespace) -> int:
     if unknown := unknown_engine(settings.model.engine):
         raise SettingsError(unknown)
     return serve(settings)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from cosyserve.check import report
+
+    def rehearse(settings: "Settings") -> "list[Finding]":
+        # Where a package of the front end's is missing, the report says so before this is imported.
+        from cosyserve.http.rehearsal import rehearse
+
+        return rehearse(settings)
+
+    return report.run(args.config, _overrides(args), rehearse, every_engine=args.all)
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, dict[str, object]]:

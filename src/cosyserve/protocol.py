@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 END_OF_PROMPT = "<|endofprompt|>"
 """What ends an instruction in the model's input."""
+DEFAULT_STREAMS = 10
+"""Streams at once in one of our engines, where the settings leave it to them."""
 
 
 class Mode(StrEnum):
@@ -62,7 +64,8 @@ class EngineConfig:
     """What an engine's factory is given; the fields are the settings' `[model]` section.
 
     engine: `demo`, `cosyvoice`, `native` or `package.module:factory`.
-    device: what the worker was pinned to (for the log), or None; inside the worker the GPU is always index 0.
+    device: `auto`, `cuda` or `cpu`; for `cpu` the worker sees no GPU.
+    pinned_to: the worker's own GPU (for the log), or None; inside the worker the GPU is always index 0.
     """
 
     engine: str
@@ -73,7 +76,8 @@ class EngineConfig:
     vllm: bool = False
     streams: int = 0
     state_budget_gib: float = 0.0
-    device: str | None = None
+    device: str = "auto"
+    pinned_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

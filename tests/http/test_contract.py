@@ -203,7 +203,9 @@ class TestForms:
 class TestGuidesOwnEndpoints:
     def test_health(self, server: Server) -> None:
         answer = server.get("/health")
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok", "model_type": "scripted"})
+        engine = {"engine": "tests.engines:create", "devices": []}
+        told = {"status": "ok", "model_type": "scripted", "details": engine}
+        assert (answer.status_code, answer.json()) == (200, told)
 
     def test_live(self, server: Server) -> None:
         assert server.get("/health/live").json() == {"status": "ok"}

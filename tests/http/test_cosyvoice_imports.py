@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cosyserve.check.remedies import install
 from tests import sounds
 from tests.http.test_cosyvoice_server import server_on
 from tests.model import cosyvoice_kit as kit
@@ -59,12 +60,12 @@ def test_a_package_that_nothing_calls_need_not_be_installed(
         (
             "import no_such_package",
             "the CosyVoice library needs the package no_such_package",
-            "pip install 'cosyserve[cosyvoice]'; where that does not bring it, pip install no_such_package",
+            f"{install('cosyvoice')}; where that does not bring it, pip install no_such_package",
         ),
         (
             "raise RuntimeError('torn')",
             "the CosyVoice library cannot be imported (RuntimeError: torn)",
-            "pip install --force-reinstall 'cosyserve[cosyvoice]'; where that does not help, a fresh clone of ",
+            f"{install('cosyvoice', '--force-reinstall')}; where that does not help, a fresh clone of ",
         ),
     ],
 )

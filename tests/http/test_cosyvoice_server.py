@@ -112,7 +112,8 @@ def test_unspeakable_text_is_the_clients_mistake(server: Server) -> None:
 
 
 def test_health_and_model_info_tell_what_runs(server: Server) -> None:
-    assert server.get("/health").json() == {"status": "ok", "model_type": "CosyVoice2"}
+    engine = {"engine": "cosyvoice", "devices": ["cpu"]}
+    assert server.get("/health").json() == {"status": "ok", "model_type": "CosyVoice2", "details": engine}
     (worker,) = server.model_info()["workers"]
     assert worker["details"]["tensorrt"].startswith("off: ")
     assert worker["details"]["precision"] == "fp32"

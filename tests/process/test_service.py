@@ -42,7 +42,6 @@ def test_health_tells_the_truth_at_each_moment(tmp_path: Path) -> None:
 
         healed.touch()
         wait_for(lambda: server.health() == "ok", "/health to say `ok`")
-        assert server.get("/health").json() == {"status": "ok", "model_type": "scripted"}
         assert server.speak(text="chunks=2", seed=5).content == expected_pcm(5, 2)
 
 

@@ -60,7 +60,7 @@ class TestOrder:
         monkeypatch.setenv("COSYSERVE_LIMITS__MAX_WAITING", "2")
         settings = load_settings(None, {"server": {"port": 3}})
         assert (settings.server.port, settings.limits.max_waiting, settings.workers.count) == (3, 2, 1)
-        assert settings.limits.max_concurrency == 10
+        assert settings.limits.max_concurrency == 0
 
     def test_a_section_in_one_source_leaves_the_others_keys_alone(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,7 +204,7 @@ class TestValues:
             ({"server": {"api_keys": ["ключ"]}}, "a key must be non-empty ASCII"),
             ({"server": {"shutdown_grace_s": -1}}, "server.shutdown_grace_s = -1: "),
             ({"server": {"client_stall_timeout_s": 0}}, "server.client_stall_timeout_s"),
-            ({"limits": {"max_concurrency": 0}}, "limits.max_concurrency"),
+            ({"limits": {"max_concurrency": -1}}, "limits.max_concurrency"),
             ({"limits": {"wait_timeout_s": "soon"}}, "limits.wait_timeout_s"),
             ({"workers": {"count": 0}}, "workers.count"),
             ({"model": {"tensorrt": "maybe"}}, "model.tensorrt = 'maybe': "),

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cosyserve.check.remedies import install
 from cosyserve.protocol import EngineConfig, FailureCode, Synthesize
 
 
@@ -97,13 +98,13 @@ def _import(engine: str, module_name: str) -> ModuleType:
         if engine not in BUILT_IN:
             raise
         said = " ".join(str(error).split())[:200]
-        remedy = f"pip install --force-reinstall 'cosyserve[{engine}]'"
+        remedy = install(engine, "--force-reinstall")
         raise LoadError(f"engine {engine!r} cannot be imported ({said}): {remedy}") from error
 
 
 def _check(config: EngineConfig) -> None:
     """What can be seen without importing anything is told before anything is."""
-    from cosyserve.check.report import ESSENTIAL, engine_problems
+    from cosyserve.check.engines import ESSENTIAL, engine_problems
 
     if config.engine not in ESSENTIAL:
         return
@@ -115,5 +116,5 @@ def _check(config: EngineConfig) -> None:
 
 def _missing_module(engine: str, error: ModuleNotFoundError) -> str:
     if engine in BUILT_IN:
-        return f"engine {engine!r} needs the package {error.name!r}: pip install 'cosyserve[{engine}]'"
+        return f"engine {engine!r} needs the package {error.name!r}: {install(engine)}"
     return f"engine {engine!r} cannot be imported: no module named {error.name!r}"

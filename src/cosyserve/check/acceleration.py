@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cosyserve.check.finding import Finding, State
+from cosyserve.check.nvidia import NoGpuError, query_gpus
+from cosyserve.check.remedies import install
 
 ESTIMATOR = "flow.decoder.estimator.fp32.onnx"
 """What TensorRT plans are built from."""
@@ -44,8 +46,7 @@ def tensorrt_lack(model_dir: Path, *, gpu: bool, tensorrt: str | None) -> Findin
         remedy = "see that nvidia-smi lists one and that torch is a CUDA build"
         return Finding(State.PROBLEM, "there is no CUDA GPU", remedy)
     if tensorrt is None:
-        remedy = "pip install 'cosyserve[tensorrt]'"
-        return Finding(State.MISSING, "the package tensorrt is not there", remedy)
+        return Finding(State.MISSING, "the package tensorrt is not there", install("tensorrt"))
     if not (model_dir / ESTIMATOR).is_file():
         return Finding(State.MISSING, f"{model_dir / ESTIMATOR} is missing", "download the model folder again")
     return None
@@ -72,26 +73,42 @@ def tensorrt_findings(model_dir: Path, wanted: str, *, gpu: bool) -> list[Findin
     return [Finding(State.NOTE, f"without TensorRT: {lack.text}", lack.remedy)]
 
 
-def torch_findings(*, gpu: bool, timeout_s: float = 120) -> list[Finding]:
-    """Which torch there is, and whether it can use the GPUs: it stops no engine, which runs on the CPU too, if slowly.
+def torch_findings(*, gpu: bool, device: str = "auto", timeout_s: float = 120) -> list[Finding]:
+    """Which torch there is, and whether it can use the GPUs. Where it cannot, that stops who asked for one.
 
-    gpu: whether the driver lists any.
+    gpu: whether the driver lists any. device: model.device.
     """
-    version = package_version("torch")
-    if version is None:
+    if package_version("torch") is None:
         return []
-    cuda = _cuda_of_torch()
-    built = f"torch {version} ({f'built for CUDA {cuda}' if cuda else 'a build without CUDA'})"
-    if not gpu:
-        return [Finding(State.NOTE, f"{built} runs on the CPU")]
-    if not cuda:
-        remedy = "pip uninstall -y torch torchaudio && pip install 'cosyserve[cosyvoice]', from PyPI's own wheels"
-        return [Finding(State.NOTE, f"{built} cannot use the GPU", remedy)]
-    names, why = _ask_torch(timeout_s)
+    if device == "cpu" or (not gpu and device == "auto"):
+        return [Finding(State.NOTE, f"{_built()} runs on the CPU{': model.device' if device == 'cpu' else ''}")]
+    names, why = _ask_torch(timeout_s) if gpu and _cuda_of_torch() else ("", "")
     if names:
-        return [Finding(State.OK, f"{built} can use {names}")]
-    remedy = f"install a driver that knows CUDA {cuda}, or a torch that the driver knows"
-    return [Finding(State.NOTE, f"{built} cannot use the GPU{why and f': {why}'}", remedy)]
+        return [Finding(State.OK, f"{_built()} can use {names}")]
+    unusable = unusable_gpu(why)
+    if device == "cuda":
+        return [Finding(State.PROBLEM, f"model.device is cuda, and {unusable.text}", unusable.remedy)]
+    return [unusable]
+
+
+def unusable_gpu(why: str) -> Finding:
+    """Say that torch cannot use the GPU, on which driver, and what to do. why: in torch's words, where it has any."""
+    cuda, quoted = _cuda_of_torch(), why and f" ({why})"
+    try:
+        ((driver, *_), *_) = query_gpus("driver_version")
+    except NoGpuError as error:
+        remedy = 'see to the driver, or set model.device to "cpu"'
+        return Finding(State.WARNING, f"{_built()} has no GPU to use: {error}{quoted}", remedy)
+    if not cuda:
+        remedy = f"pip uninstall -y torch torchaudio && {install('native')}, from PyPI's own wheels"
+        return Finding(State.WARNING, f"{_built()} cannot use the GPU of driver {driver}{quoted}", remedy)
+    remedy = f"install a driver that knows CUDA {cuda}, or a torch that driver {driver} knows"
+    return Finding(State.WARNING, f"{_built()} cannot use the GPU of driver {driver}{quoted}", remedy)
+
+
+def _built() -> str:
+    cuda = _cuda_of_torch()
+    return f"torch {package_version('torch')} ({f'built for CUDA {cuda}' if cuda else 'a build without CUDA'})"
 
 
 def _cuda_of_torch() -> str:

@@ -10,6 +10,7 @@ class State(StrEnum):
     OK = "ok"
     MISSING = "missing"
     PROBLEM = "problem"
+    WARNING = "warning"
     NOTE = "note"
 
 

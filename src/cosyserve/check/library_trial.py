@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from cosyserve.check.finding import Finding, State
+from cosyserve.check.remedies import install
 
-REINSTALL = "pip install --force-reinstall 'cosyserve[cosyvoice]'"
+REINSTALL = install("cosyvoice", "--force-reinstall")
 
 
 def trial_findings(source_dir: Path | None, model_dir: Path, timeout_s: float = 300) -> list[Finding]:

@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class NoGpuError(Exception):
@@ -23,6 +25,26 @@ def query_gpus(*fields: str, timeout_s: float = 10) -> list[list[str]]:
     if not rows or any(len(row) != len(fields) for row in rows):
         raise NoGpuError(f"nvidia-smi listed none ({_first_line(output)})")
     return rows
+
+
+def visible_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The devices that a process started now would see: indices, UUIDs or MIG ids; empty where there are none."""
+    if VISIBLE in environ:
+        # CUDA stops at the first entry that is none.
+        devices = [entry.strip() for entry in environ[VISIBLE].split(",")]
+        return devices[: devices.index("-1")] if "-1" in devices else [entry for entry in devices if entry]
+    try:
+        return [index for (index,) in query_gpus("index")]
+    except NoGpuError:
+        return []
+
+
+def gpu_is_listed() -> bool:
+    """Whether the driver lists one that a process started now would see."""
+    try:
+        return bool(query_gpus("index") and visible_devices())
+    except NoGpuError:
+        return False
 
 
 def _run_nvidia_smi(fields: Sequence[str], timeout_s: float) -> str:

@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from cosyserve.check.engines import choose
 from cosyserve.errors import RequestRejected, ServiceError
 from cosyserve.http.access import load_keyring
 from cosyserve.http.middleware import Gate, Intakes, LingeringClose, RequestId
@@ -48,14 +49,17 @@ def build_app(settings: Settings) -> Starlette:
 
     A configured prompt starts the helpers already: it is decoded here.
     """
+    model = settings.model
+    choice = choose(model.engine, model.source_dir, model.device)
+    settings = settings.model_copy(update={"model": model.model_copy(update={"engine": choice.engine})})
     keys = load_keyring(settings.server)
     helpers = Helpers(JOBS)
     decoder = Decoder(helpers)
-    default = _default_speaker(settings, helpers, decoder)
+    default = configured_voice(settings, helpers, decoder)
     store = VoiceStore(settings.voices, decoder)
     pool = Pool(settings)
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
-    service = Service(settings, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers)
+    service = Service(settings, choice, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers)
     budget = _intake_budget(settings.limits, len(keys))
     reporter.metrics.watch_intake(budget)
 
@@ -114,7 +118,8 @@ def _intake_budget(limits: LimitSettings, keys: int) -> IntakeBudget:
     return IntakeBudget(limits.max_pending_bytes, share)
 
 
-def _default_speaker(settings: Settings, helpers: Helpers, decoder: Decoder) -> Speaker:
+def configured_voice(settings: Settings, helpers: Helpers, decoder: Decoder) -> Speaker:
+    """The voice of requests that bring none. Raises SettingsError, and closes the helpers then."""
     try:
         prompt = decoder.load_default(settings.defaults.prompt_wav)
     except (ServiceError, OSError) as error:

@@ -12,23 +12,22 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
+from cosyserve.check.engines import Choice
 from cosyserve.http import allocator
 from cosyserve.http.app import build_app
 from cosyserve.http.last_resort import LastResort
+from cosyserve.http.listener import listen
+from cosyserve.http.rehearsal import shortfalls
 from cosyserve.http.service import Service
 from cosyserve.http.transport.connection import House
 from cosyserve.http.transport.descriptors import raise_limit, room_for_connections
 from cosyserve.http.transport.door import open_door
 from cosyserve.settings import environment
-from cosyserve.settings.sections import Settings, SettingsError
+from cosyserve.settings.sections import Settings
 from cosyserve.watch.logs import configure
 
-BACKLOG = 1024
 END_S = 30.0
 """What everything else may take at the end together, beside the grace, before the process is ended by force."""
-UNSENT_BYTES = 64 * 1024
-"""What the kernel holds of an answer before it is sent; all else waits where it is counted."""
-LOOPBACK = ("127.", "::1")
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +35,7 @@ log = structlog.get_logger(__name__)
 def serve(settings: Settings) -> int:
     """Run the service until a signal. Returns the exit status. Raises SettingsError before anything is started."""
     allocator.keep_little()
-    listener = _listen(settings)
+    listener = listen(settings)
     # Before the first helper: what libraries print is a record from its first line on.
     records = configure(settings.log.level, settings.log.format)
     try:
@@ -73,7 +72,7 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket, last
         await _stop(service)
 
     max_connections = _max_connections(settings)
-    _announce(settings, listener)
+    _announce(settings, service.choice, listener)
     try:
         async with app.router.lifespan_context(app), open_door(listener, _house(app, settings), max_connections):
             await until_stopped()
@@ -106,32 +105,6 @@ async def _stop(service: Service) -> None:
     log.info("stopped")
 
 
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.server.host, settings.server.port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # A name that no resolver takes, with a null in it or a label of 64 letters, is a ValueError.
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}; "
-            "choose another with --port, --host or [server] in config.toml"
-        ) from error
-    # Accepted sockets inherit these.
-    # asyncio would see to it, were it not that sockets made so have no protocol number: a chunk must not wait for the
-    # acknowledgement of the one before, which a client's kernel delays by 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # The kernel gives up on a peer that reads nothing for as long as the service does: a close waits for full buffers
-    # to empty, so nothing else would end that connection.
-    timeout_ms = int(settings.server.client_stall_timeout_s * 1000)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, timeout_ms))
-    # Else it takes megabytes, and no more before a third of them is gone: a player, which reads at the pace of speech,
-    # would pass for one that reads nothing.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    listener.setblocking(False)
-    return listener
-
-
 def _max_connections(settings: Settings) -> int:
     """As many as are configured, and never so many that nothing is left for pipes, files and voices."""
     limit = raise_limit()
@@ -149,13 +122,15 @@ def _house(app: Starlette, settings: Settings) -> House:
     return House(app, config, WorkerContext(None), settings.server.keep_alive_s)
 
 
-def _announce(settings: Settings, listener: socket.socket) -> None:
+def _announce(settings: Settings, choice: Choice, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    log.info(f"serving on http://{shown}:{port}", engine=settings.model.engine, workers=settings.workers.count)
-    if settings.model.engine == "demo":
+    log.info(f"serving on http://{shown}:{port}", engine=choice.engine, workers=settings.workers.count)
+    if choice.why:
+        log.info(f"the engine is {choice.engine}: {choice.why}")
+    if choice.engine == "demo":
         log.warning("the engine demo speaks with espeak-ng's voice, not CosyVoice's: it is for trying the service out")
     for note in environment.notes(os.environ):
         log.warning(note)
-    if not host.startswith(LOOPBACK) and not (settings.server.api_keys or settings.server.api_keys_file):
-        log.warning("open to the network without an API key: set server.api_keys, or keep a proxy in front", host=host)
+    for finding in shortfalls(settings):
+        log.warning(f"{finding.text}: {finding.remedy}")

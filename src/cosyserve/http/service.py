@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from cosyserve.check.engines import Choice
 from cosyserve.http.bodies import MAX_TEXT_BYTES, BodyLimits
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.sessions import Sessions
@@ -23,10 +24,12 @@ from cosyserve.wire.helper import Helpers
 class Service:
     """One a process; lives in the application's state.
 
-    default: the configured voice, which `speakers` knows too. started_at: Unix seconds.
+    settings: with the engine that `auto` has become. choice: why it is that one. default: the configured voice, which
+    `speakers` knows too. started_at: Unix seconds.
     """
 
     settings: Settings
+    choice: Choice
     pool: SpeechPool
     reporter: Reporter
     default: Speaker

@@ -107,6 +107,17 @@ class Dispatcher:
         return sum(len(worker.jobs) for worker in self.workers)
 
     @property
+    def max_concurrency(self) -> int:
+        """Streams that may be in use at once: what is configured, else as many as the workers have said they run."""
+        return self._limits.max_concurrency or sum(worker.streams for worker in self.workers)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more job would run at once."""
+        free = any(worker.state is WorkerState.READY and len(worker.jobs) < worker.streams for worker in self.workers)
+        return free and not self.line and self.running < self.max_concurrency
+
+    @property
     def health(self) -> str:
         """`ok` while a worker is ready, else `starting`, `unavailable` or `stopping`."""
         if self.stopping:
@@ -132,7 +143,7 @@ class Dispatcher:
         if job.state is JobState.WAITING and self.line.overfull:
             self.line.leave(job)
             raise LineFull(
-                f"{self._limits.max_concurrency} streams are running and the waiting line is full; try again shortly"
+                f"{self.max_concurrency} streams are running and the waiting line is full; try again shortly"
             )
 
     def cancel(self, job: Job, now: float) -> None:
@@ -264,7 +275,7 @@ class Dispatcher:
         """
         claimed: set[int] = set()
         for job in self.line:
-            if self.running >= self._limits.max_concurrency:
+            if self.running >= self.max_concurrency:
                 return
             worker = self._choose(job, claimed)
             if worker is not None:

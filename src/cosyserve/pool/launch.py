@@ -25,7 +25,10 @@ def run(spec: WorkerSpec, jobs: Connection, results: Connection, output: Connect
     for stream in (STDOUT, STDERR):
         os.dup2(output.fileno(), stream)
     output.close()
-    if spec.device is not None:
+    if spec.engine.device == "cpu":
+        # Whatever the engine's libraries do by themselves, they do without a GPU.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif spec.device is not None:
         if "CUDA_VISIBLE_DEVICES" not in os.environ:
             # Then indices are nvidia-smi's, and CUDA must count like it.
             os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")

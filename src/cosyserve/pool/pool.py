@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 import structlog
 
+from cosyserve.check.nvidia import visible_devices
 from cosyserve.pool.crew import Crew
-from cosyserve.pool.devices import assign_devices, visible_devices
+from cosyserve.pool.devices import assign_devices
 from cosyserve.pool.dispatch import Action, Dispatcher, Kill, Send, Start
 from cosyserve.pool.job import Job
 from cosyserve.pool.seam import Admitted
 from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.pool.streams import AudioStream, BufferLedger
-from cosyserve.protocol import FromWorker, Synthesize
+from cosyserve.protocol import FromWorker, Ready, Synthesize
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
@@ -36,7 +37,7 @@ class Pool:
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where `workers.devices` names a GPU that is not there."""
-        devices = assign_devices(settings.workers.count, settings.workers.devices, visible_devices())
+        devices = assign_devices(settings, visible_devices())
         self._settings = settings
         self._dispatcher = Dispatcher(devices, settings.workers, settings.limits, self._act)
         self._crew = Crew(settings, devices, self)
@@ -48,6 +49,7 @@ class Pool:
         """Set when no new requests are taken any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._strikes_at = 0.0
+        self._compared = False
         self._patient_until = 0.0
         self._loop: asyncio.AbstractEventLoop
 
@@ -71,7 +73,7 @@ class Pool:
     @property
     def has_room(self) -> bool:
         """Whether one more request would run at once."""
-        return not self._dispatcher.line and self._dispatcher.running < self._settings.limits.max_concurrency
+        return self._dispatcher.has_room
 
     @property
     def state(self) -> PoolState:
@@ -80,10 +82,12 @@ class Pool:
         return PoolState(
             running=self._dispatcher.running,
             waiting=len(self._dispatcher.line),
-            max_concurrency=self._settings.limits.max_concurrency,
+            max_concurrency=self._dispatcher.max_concurrency,
             buffered_bytes=self._ledger.held_bytes,
             workers=[worker.state for worker in workers],
             restarts=[worker.restarts for worker in workers],
+            engine=self._settings.model.engine,
+            details=[worker.details for worker in workers],
         )
 
     def statuses(self) -> list[WorkerStatus]:
@@ -107,10 +111,6 @@ class Pool:
         """Spawn the workers; returns before they are ready."""
         self._loop = asyncio.get_running_loop()
         self._crew.open()
-        total = self._settings.workers.count * (self._settings.model.streams or 0)
-        cap = self._settings.limits.max_concurrency
-        if total and total != cap:
-            log.warning("workers.count x model.streams is not limits.max_concurrency", streams=total, cap=cap)
         with self._told("the start"):
             self._dispatcher.start(self._loop.time())
 
@@ -165,6 +165,8 @@ class Pool:
         """A message came. Where what follows from it fails, the worker is taken for the cause."""
         with self._told("a worker's message", condemning=worker):
             self._dispatcher.received(worker, message, self._loop.time())
+            if isinstance(message, Ready):
+                self._compare_streams(message.streams)
 
     def lost(self, worker: int, reason: str) -> None:
         """A process is past use."""
@@ -182,6 +184,18 @@ class Pool:
         """A process has to be killed."""
         with self._told("a worker's condemnation"):
             self._dispatcher.condemn(worker, reason, self._loop.time())
+
+    def _compare_streams(self, streams: int) -> None:
+        """Tell, once, of a cap that leaves streams idle or is never reached."""
+        cap, total = self._settings.limits.max_concurrency, streams * self._settings.workers.count
+        if cap and cap != total and not self._compared:
+            less = "less" if cap < total else "more"
+            log.warning(
+                f"limits.max_concurrency is {less} than the workers' streams: 0 is as many as they have",
+                max_concurrency=cap,
+                streams=total,
+            )
+        self._compared = True
 
     # What the dispatcher asks for, and its clock
 

@@ -33,7 +33,11 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """The pool at one moment. workers: each one's state; restarts: how often each one's process was replaced."""
+    """The pool at one moment.
+
+    workers: each one's state. restarts: how often each one's process was replaced. engine: by its name. details: what
+    each worker's engine tells of itself.
+    """
 
     running: int
     waiting: int
@@ -41,3 +45,5 @@ class PoolState:
     buffered_bytes: int
     workers: Sequence[WorkerState]
     restarts: Sequence[int]
+    engine: str
+    details: Sequence[Mapping[str, str]]

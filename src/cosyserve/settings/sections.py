@@ -55,7 +55,7 @@ class ServerSettings(Section):
 class LimitSettings(Section):
     """[limits]: how much runs and waits at once, and for how long."""
 
-    max_concurrency: int = Field(10, ge=1)
+    max_concurrency: int = Field(0, ge=0)
     max_concurrency_per_key: int = Field(0, ge=0)
     max_waiting: int = Field(100, ge=0)
     max_pending_bytes: ByteSize = Field(ByteSize(320 * MIB), gt=0)
@@ -83,9 +83,10 @@ class WorkerSettings(Section):
 class ModelSettings(Section):
     """[model]: the engine and what it loads. Engines give the fields their meaning."""
 
-    engine: str = "cosyvoice"
+    engine: str = "auto"
     dir: Path = Path("pretrained_models/CosyVoice2-0.5B")
     source_dir: Path | None = None
+    device: Literal["auto", "cuda", "cpu"] = "auto"
     precision: str = "auto"
     tensorrt: Literal["auto", "true", "false"] = "auto"
     vllm: bool = False

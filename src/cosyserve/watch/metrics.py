@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -23,6 +23,8 @@ class Metrics:
     def __init__(self, read_pool: Callable[[], PoolState]) -> None:
         self._registry = registry = CollectorRegistry()
         registry.register(_PoolCollector(read_pool))
+        # Of the front end alone: its workers' memory is mostly on the GPU.
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "cosyserve_speech_requests",
             "Requests for speech that asked the pool for a stream, by how they ended: ok, or the error's code.",
@@ -155,6 +157,13 @@ class _PoolCollector(Collector):
         for index, count in enumerate(pool.restarts):
             restarts.add_metric([str(index)], count)
         yield restarts
+        labels = ["worker", "device", "engine", "precision"]
+        info = GaugeMetricFamily("cosyserve_worker_info", "Always 1, of workers that are ready.", labels=labels)
+        for index, (state, details) in enumerate(zip(pool.workers, pool.details, strict=True)):
+            if state is WorkerState.READY:
+                told = [details.get(name, "") for name in ("device", "precision")]
+                info.add_metric([str(index), told[0], pool.engine, told[1]], 1)
+        yield info
         build = GaugeMetricFamily("cosyserve_build_info", "Always 1; the version is the label.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build

@@ -10,6 +10,7 @@ import pytest
 
 from cosyserve.check.acceleration import ESTIMATOR, package_version, tensorrt_findings, torch_findings, vllm_lack
 from cosyserve.check.finding import State
+from cosyserve.check.remedies import install
 
 
 @pytest.fixture
@@ -57,13 +58,35 @@ def test_torch_that_can_use_the_gpus(package: Callable[..., None]) -> None:
     assert finding.text == "torch 2.11.0 (built for CUDA 13.0) can use NVIDIA L20, NVIDIA L20"
 
 
-def test_torch_whose_cuda_the_driver_does_not_know(package: Callable[..., None]) -> None:
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_torch_whose_cuda_the_driver_does_not_know(
+    package: Callable[..., None], nvidia_smi: Callable[[str], None], device: str
+) -> None:
+    nvidia_smi("echo 525.85.12")
     package("torch", fake_torch("13.0", [], "The NVIDIA driver on your system is too old"), version="2.11.0")
-    [finding] = torch_findings(gpu=True)
-    assert "cannot use the GPU" in finding.text
+    [finding] = torch_findings(gpu=True, device=device)
+    assert "torch 2.11.0 (built for CUDA 13.0) cannot use the GPU of driver 525.85.12" in finding.text
     assert "The NVIDIA driver on your system is too old" in finding.text
     assert "install a driver that knows CUDA 13.0" in finding.remedy
-    assert not finding.stops, "the engine runs on the CPU too"
+    assert finding.state is (State.PROBLEM if device == "cuda" else State.WARNING)
+
+
+def test_a_gpu_demanded_where_there_is_none(package: Callable[..., None]) -> None:
+    package("torch", fake_torch("13.0", []), version="2.11.0")
+    [finding] = torch_findings(gpu=False, device="cuda")
+    assert finding.stops
+    assert finding.text.startswith("model.device is cuda, and torch 2.11.0 (built for CUDA 13.0) has no GPU to use: ")
+    assert finding.remedy.endswith('set model.device to "cpu"')
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpu_that_is_to_be_left_alone(package: Callable[..., None], gpu: bool) -> None:
+    package("torch", {**fake_torch("13.0", ["NVIDIA L20"]), "__init__.py": "raise RuntimeError"}, version="2.11.0")
+    [finding] = torch_findings(gpu=gpu, device="cpu")
+    assert (finding.state, finding.text) == (
+        State.NOTE,
+        "torch 2.11.0 (built for CUDA 13.0) runs on the CPU: model.device",
+    )
 
 
 def test_torch_that_breaks_says_why(package: Callable[..., None]) -> None:
@@ -77,11 +100,12 @@ def test_torch_that_hangs_is_given_up(package: Callable[..., None]) -> None:
     assert "it gave no answer in 0.2 s" in torch_findings(gpu=True, timeout_s=0.2)[0].text
 
 
-def test_torch_without_cuda_is_not_asked(package: Callable[..., None]) -> None:
+def test_torch_without_cuda_is_not_asked(package: Callable[..., None], nvidia_smi: Callable[[str], None]) -> None:
+    nvidia_smi("echo 580.1")
     package("torch", {**fake_torch(None, []), "__init__.py": "raise RuntimeError"}, version="2.11.0+cpu")
     [finding] = torch_findings(gpu=True)
-    assert finding.text == "torch 2.11.0+cpu (a build without CUDA) cannot use the GPU"
-    assert "pip install 'cosyserve[cosyvoice]'" in finding.remedy
+    assert finding.text == "torch 2.11.0+cpu (a build without CUDA) cannot use the GPU of driver 580.1"
+    assert install("native") in finding.remedy
     assert torch_findings(gpu=False)[0].text.endswith("runs on the CPU")
 
 
@@ -102,7 +126,7 @@ def test_tensorrt_that_is_not_there(tmp_path: Path) -> None:
         pytest.skip("it is here")
     [finding] = tensorrt_findings(tmp_path, "auto", gpu=True)
     assert not finding.stops
-    assert finding.remedy == "pip install 'cosyserve[tensorrt]'"
+    assert finding.remedy == install("tensorrt")
     assert tensorrt_findings(tmp_path, "true", gpu=True)[0].stops
     assert tensorrt_findings(tmp_path, "false", gpu=True)[0].text.startswith("TensorRT is switched off")
 

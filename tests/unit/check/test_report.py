@@ -1,6 +1,5 @@
 """`cosyserve check`: real folders, real package metadata on a real import path, and stand-ins for nvidia-smi."""
 
-import argparse
 import importlib
 import io
 import os
@@ -12,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from cosyserve.check import report as check
+from cosyserve.check.engines import Choice, choose, engine_problems, library_problems, model_folder_problems
 from cosyserve.check.library_folder import library_findings
 from cosyserve.check.model_folder import MODELS
+from cosyserve.check.remedies import install as remedy
+from cosyserve.cli import _overrides, _parser
 
 COMMON = (
     "llm.pt",
@@ -52,10 +54,14 @@ def whole_file(name: str) -> bytes:
     return b"text"
 
 
+# Made before packages are hidden: the client's are among them.
+PARSER = _parser()
+
+
 def run_check(*argv: str) -> int:
-    parser = argparse.ArgumentParser()
-    check.add_arguments(parser)
-    return check.run(parser.parse_args(argv))
+    """With no rehearsal: that is the service's, which needs more packages than there are here."""
+    args = PARSER.parse_args(["check", *argv])
+    return check.run(args.config, _overrides(args), lambda _: [], every_engine=args.all)
 
 
 @pytest.fixture(autouse=True)
@@ -108,24 +114,10 @@ def install(site: Path) -> Callable[..., None]:
     return write
 
 
-@pytest.fixture
-def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Install a shell script under that name."""
-
-    def write(script: str, interpreter: str = "/bin/sh") -> None:
-        program = tmp_path / "bin" / "nvidia-smi"
-        program.parent.mkdir()
-        program.write_text(f"#!{interpreter}\n{script}\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-
-    return write
-
-
 class TestModelFolder:
     @pytest.mark.parametrize("files", [COSYVOICE2, COSYVOICE3])
     def test_whole_folder_has_no_problems(self, tmp_path: Path, files: tuple[str, ...]) -> None:
-        assert check.model_folder_problems(make_model(tmp_path / "m", files)) == []
+        assert model_folder_problems(make_model(tmp_path / "m", files)) == []
 
     @pytest.mark.parametrize("files", [COSYVOICE2, COSYVOICE3])
     def test_each_missing_file_is_named(self, tmp_path: Path, files: tuple[str, ...]) -> None:
@@ -134,7 +126,7 @@ class TestModelFolder:
                 continue
             folder = make_model(tmp_path / name.replace("/", "_"), files)
             (folder / name).unlink()
-            [problem] = check.model_folder_problems(folder)
+            [problem] = model_folder_problems(folder)
             assert problem.startswith(f"{folder / name} is missing: ")
             assert f"--include {name} --local_dir {folder}" in problem
 
@@ -142,20 +134,20 @@ class TestModelFolder:
     def test_empty_file_is_named(self, tmp_path: Path, name: str) -> None:
         folder = make_model(tmp_path / "m")
         (folder / name).write_bytes(b"")
-        [problem] = check.model_folder_problems(folder)
+        [problem] = model_folder_problems(folder)
         assert problem.startswith(f"{folder / name} is empty: delete")
 
     def test_git_lfs_pointer_is_not_a_weight_file(self, tmp_path: Path) -> None:
         folder = make_model(tmp_path / "m")
         (folder / "llm.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-        [problem] = check.model_folder_problems(folder)
+        [problem] = model_folder_problems(folder)
         assert "llm.pt is a Git LFS pointer" in problem
 
     @pytest.mark.parametrize("name", ["llm.pt", "campplus.onnx", "CosyVoice-BlankEN/model.safetensors"])
     def test_file_that_is_cut_short_is_named(self, tmp_path: Path, name: str) -> None:
         folder = make_model(tmp_path / "m")
         (folder / name).write_bytes(whole_file(name)[:-1])
-        [problem] = check.model_folder_problems(folder)
+        [problem] = model_folder_problems(folder)
         assert problem.startswith(f"{folder / name} is cut short, or not what its name says: delete what is damaged")
         assert f"--include {name} " in problem
 
@@ -163,14 +155,14 @@ class TestModelFolder:
         folder = make_model(tmp_path / "m")
         (folder / "hift.pt").unlink()
         (folder / "hift.pt").mkdir()
-        [problem] = check.model_folder_problems(folder)
+        [problem] = model_folder_problems(folder)
         assert "hift.pt is a folder" in problem
 
     def test_several_problems_are_all_told(self, tmp_path: Path) -> None:
         folder = make_model(tmp_path / "m")
         (folder / "llm.pt").unlink()
         (folder / "flow.pt").write_bytes(b"")
-        missing, empty = check.model_folder_problems(folder)
+        missing, empty = model_folder_problems(folder)
         assert "llm.pt is missing" in missing
         assert "flow.pt is empty" in empty
         assert "--include llm.pt flow.pt" in missing
@@ -181,36 +173,34 @@ class TestModelFolder:
         (blank / "model.safetensors").rename(blank / "pytorch_model.bin")
         (blank / "vocab.json").rename(blank / "tokenizer.json")
         (blank / "merges.txt").unlink()
-        assert check.model_folder_problems(folder) == []
+        assert model_folder_problems(folder) == []
 
     def test_damaged_alternative_is_blamed_before_an_absent_one(self, tmp_path: Path) -> None:
         folder = make_model(tmp_path / "m")
         blank = folder / "CosyVoice-BlankEN"
         (blank / "model.safetensors").unlink()
         (blank / "pytorch_model.bin").write_bytes(b"")
-        [problem] = check.model_folder_problems(folder)
+        [problem] = model_folder_problems(folder)
         assert "pytorch_model.bin is empty" in problem
 
     def test_missing_folder_says_how_to_get_it(self, tmp_path: Path) -> None:
         folder = tmp_path / "my models" / "CosyVoice2"
-        [problem] = check.model_folder_problems(folder)
+        [problem] = model_folder_problems(folder)
         assert problem.startswith(f"the model folder {folder} is missing: ")
         assert f"modelscope download --model iic/CosyVoice2-0.5B --local_dir '{folder}'" in problem
 
     def test_folder_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "llm.pt").write_text("x")
-        [problem] = check.model_folder_problems(tmp_path)
+        [problem] = model_folder_problems(tmp_path)
         assert "holds neither cosyvoice2.yaml nor cosyvoice3.yaml" in problem
 
     def test_file_in_the_folders_place(self, tmp_path: Path) -> None:
         file = tmp_path / "model.tar"
         file.write_text("x")
-        assert check.model_folder_problems(file) == [
-            f"the model folder {file} is a file: set model.dir to a model folder"
-        ]
+        assert model_folder_problems(file) == [f"the model folder {file} is a file: set model.dir to a model folder"]
 
     def test_path_that_the_system_refuses(self, tmp_path: Path) -> None:
-        [problem] = check.model_folder_problems(tmp_path / ("x" * 300))
+        [problem] = model_folder_problems(tmp_path / ("x" * 300))
         assert "cannot be read" in problem
 
 
@@ -226,8 +216,8 @@ class TestEngines:
                 "x; extra == 'dev'",
             ),
         )
-        assert check.engine_problems("native", make_model(tmp_path / "m")) == [
-            "the engine native needs the package my-mel: pip install 'cosyserve[native]'"
+        assert engine_problems("native", make_model(tmp_path / "m")) == [
+            f"the engine native needs the package my-mel: {remedy('native')}"
         ]
 
     def test_requirement_with_a_further_condition_may_be_absent(
@@ -235,18 +225,18 @@ class TestEngines:
     ) -> None:
         install("torch")
         install("cosyserve", requires=("torch; extra == 'native'", "w; sys_platform == 'win32' and extra == 'native'"))
-        assert check.engine_problems("native", make_model(tmp_path / "m")) == []
+        assert engine_problems("native", make_model(tmp_path / "m")) == []
 
     def test_module_of_another_distribution_counts(
         self, install: Callable[..., None], site: Path, tmp_path: Path
     ) -> None:
         install("cosyserve", requires=("onnxruntime-gpu; extra == 'native'",))
         model = make_model(tmp_path / "m")
-        assert len(check.engine_problems("native", model)) == 1
+        assert len(engine_problems("native", model)) == 1
         (site / "onnxruntime").mkdir()
         (site / "onnxruntime" / "__init__.py").write_text("raise RuntimeError('imported')")
         importlib.invalidate_caches()
-        assert check.engine_problems("native", model) == []
+        assert engine_problems("native", model) == []
         assert "onnxruntime" not in sys.modules
 
     @pytest.mark.parametrize(
@@ -254,21 +244,19 @@ class TestEngines:
     )
     def test_bare_checkout_asks_for_the_essential(self, site: Path, tmp_path: Path, engine: str, package: str) -> None:
         model = make_model(tmp_path / "m")
-        assert check.engine_problems(engine, model) == [
-            f"the engine {engine} needs the package {package}: pip install 'cosyserve[{engine}]'"
-        ]
+        assert engine_problems(engine, model) == [f"the engine {engine} needs the package {package}: {remedy(engine)}"]
         (site / f"{package.replace('-', '_')}.py").write_text("")
         importlib.invalidate_caches()
-        assert check.engine_problems(engine, model) == []
+        assert engine_problems(engine, model) == []
 
     def test_model_folder_is_asked_for_where_it_is_needed(self, install: Callable[..., None], tmp_path: Path) -> None:
         install("torch")
         install("espeakng-loader")
         gone = tmp_path / "gone"
         for engine in ("native", "cosyvoice"):
-            [problem] = check.engine_problems(engine, gone)
+            [problem] = engine_problems(engine, gone)
             assert problem.startswith(f"the model folder {gone} is missing: ")
-        assert check.engine_problems("demo", gone) == []
+        assert engine_problems("demo", gone) == []
 
     @pytest.mark.parametrize("version", ["4.53.0", "4.57.6", "5.23.0"])
     def test_transformers_that_makes_the_model_forget(
@@ -276,39 +264,94 @@ class TestEngines:
     ) -> None:
         install("torch")
         install("transformers", version)
-        [problem] = check.engine_problems("cosyvoice", make_model(tmp_path / "m"))
+        [problem] = engine_problems("cosyvoice", make_model(tmp_path / "m"))
         assert problem.startswith(f"with transformers {version} the library's language model forgets the text")
         assert problem.endswith(": pip install 'transformers<4.53'")
-        assert check.engine_problems("native", tmp_path / "m") == []
+        assert engine_problems("native", tmp_path / "m") == []
 
     @pytest.mark.parametrize("version", ["4.51.3", "4.52.4"])
     def test_transformers_that_does_not(self, install: Callable[..., None], tmp_path: Path, version: str) -> None:
         install("torch")
         install("transformers", version)
-        assert check.engine_problems("cosyvoice", make_model(tmp_path / "m")) == []
+        assert engine_problems("cosyvoice", make_model(tmp_path / "m")) == []
 
     def test_native_refuses_cosyvoice3(self, install: Callable[..., None], tmp_path: Path) -> None:
         install("torch")
-        [problem] = check.engine_problems("native", make_model(tmp_path / "m", COSYVOICE3))
+        [problem] = engine_problems("native", make_model(tmp_path / "m", COSYVOICE3))
         assert problem.startswith("the engine native runs CosyVoice2, not CosyVoice3: ")
-        assert check.engine_problems("cosyvoice", tmp_path / "m") == []
+        assert engine_problems("cosyvoice", tmp_path / "m") == []
 
     def test_own_engine_is_looked_up_and_not_imported(self, site: Path) -> None:
-        [problem] = check.engine_problems("my_tts.engine:create", site)
+        [problem] = engine_problems("my_tts.engine:create", site)
         assert problem.startswith("the engine my_tts.engine:create needs the package 'my_tts': ")
         (site / "my_tts").mkdir()
         (site / "my_tts" / "__init__.py").write_text("raise RuntimeError('imported')")
         importlib.invalidate_caches()
-        assert check.engine_problems("my_tts.engine:create", site) == []
+        assert engine_problems("my_tts.engine:create", site) == []
 
     @pytest.mark.parametrize("engine", ["cosyvoice2", "", ":create", "my_tts:", "my_tts"])
     def test_unknown_engine(self, engine: str, tmp_path: Path) -> None:
-        [problem] = check.engine_problems(engine, tmp_path)
-        assert "is not known: use one of cosyvoice, native, demo" in problem
+        [problem] = engine_problems(engine, tmp_path)
+        assert "is not known: use auto, one of native, cosyvoice, demo" in problem
 
     def test_relative_module_is_no_package(self, tmp_path: Path) -> None:
-        [problem] = check.engine_problems(".engine:create", tmp_path)
+        [problem] = engine_problems(".engine:create", tmp_path)
         assert "needs the package" in problem
+
+
+GPU = 'case "$*" in *driver*) echo 570.1 ;; *) echo 0 ;; esac'
+"""nvidia-smi on a machine with one."""
+
+
+class TestAuto:
+    """Which engine `auto` is."""
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        return make_sources(tmp_path / "CosyVoice", models=("CosyVoice2",), prompt="prompt_wav")
+
+    def test_a_named_engine_is_itself(self) -> None:
+        assert choose("demo", None, "auto") == Choice("demo")
+
+    def test_the_library_where_all_that_it_is_worth_is_there(
+        self, site: Path, source: Path, nvidia_smi: Callable[[str], None]
+    ) -> None:
+        nvidia_smi(GPU)
+        (site / "tensorrt.py").write_text("raise RuntimeError('imported')")
+        importlib.invalidate_caches()
+        choice = choose("auto", source, "auto")
+        assert choice.engine == "cosyvoice"
+        assert "TensorRT and a GPU are there" in choice.why
+
+    @pytest.mark.usefixtures("site")
+    def test_native_where_nothing_is(self) -> None:
+        choice = choose("auto", None, "auto")
+        assert choice.engine == "native"
+        assert choice.why.endswith("the CosyVoice library is not there, TensorRT is not installed, there is no GPU")
+
+    @pytest.mark.parametrize("lack", ["library", "tensorrt", "gpu", "visible gpu", "device"])
+    def test_native_where_one_of_it_is_missing(
+        self, site: Path, source: Path, nvidia_smi: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, lack: str
+    ) -> None:
+        nvidia_smi("exit 9" if lack == "gpu" else GPU)
+        if lack != "tensorrt":
+            (site / "tensorrt.py").touch()
+        if lack == "visible gpu":
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        importlib.invalidate_caches()
+        choice = choose("auto", None if lack == "library" else source, "cpu" if lack == "device" else "auto")
+        assert choice.engine == "native"
+        assert choice.why.count(",") == 1
+
+    def test_a_model_that_native_cannot_run_is_told_with_the_remedy(
+        self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("torch")
+        folder = make_model(tmp_path / "m", COSYVOICE3)
+        assert run_check("--model-dir", str(folder)) == 1
+        report = capsys.readouterr().out
+        assert "  ok       the engine native: model.engine is auto, and the CosyVoice library is not there" in report
+        assert "the engine native runs CosyVoice2, not CosyVoice3\n           -> set engine to cosyvoice" in report
 
 
 class TestLibrary:
@@ -322,26 +365,26 @@ class TestLibrary:
     @pytest.mark.parametrize("matcha", ["third_party/Matcha-TTS/matcha", "matcha"])
     def test_checkout(self, tmp_path: Path, matcha: str) -> None:
         source = self.make_library(tmp_path / "CosyVoice")
-        [problem] = check.library_problems(source)
+        [problem] = library_problems(source)
         assert problem == (
             f"{source} lacks its submodule Matcha-TTS: git -C {source} submodule update --init --recursive"
         )
         (source / matcha).mkdir(parents=True)
-        assert check.library_problems(source) == []
+        assert library_problems(source) == []
 
     def test_folder_without_it(self, tmp_path: Path) -> None:
-        [problem] = check.library_problems(tmp_path)
+        [problem] = library_problems(tmp_path)
         assert problem.startswith(f"model.source_dir {tmp_path} holds no CosyVoice library: git clone --recursive ")
 
     def test_import_path(self, site: Path) -> None:
         (site / "cosyvoice.py").write_text("")
         importlib.invalidate_caches()
-        [problem] = check.library_problems(None)
+        [problem] = library_problems(None)
         assert problem.startswith("the CosyVoice library is not importable: ")
         (site / "cosyvoice.py").unlink()
         self.make_library(site)
         importlib.invalidate_caches()
-        assert check.library_problems(None) == []
+        assert library_problems(None) == []
 
     def test_checkout_of_today_and_of_last_year(self, tmp_path: Path) -> None:
         source = make_sources(tmp_path / "CosyVoice", models=("CosyVoice2", "CosyVoice3"), prompt="prompt_wav")
@@ -453,8 +496,8 @@ class TestReport:
         assert run_check("--engine", "demo") == 0
         report = capsys.readouterr().out
         assert "  ok       espeakng-loader      0.2.4\n" in report
-        assert "  ok       the engine demo can start\n" in report
-        assert "no NVIDIA GPU found" in report
+        assert report.startswith("cosyserve can serve with the engine demo\n")
+        assert "GPU" not in report
         assert "  missing" not in report
 
     def test_missing_package_comes_with_its_remedy(
@@ -465,9 +508,10 @@ class TestReport:
         )
         assert run_check("--engine", "demo") == 1
         report = capsys.readouterr().out
-        assert "  missing  espeakng-loader\n           -> pip install 'cosyserve[demo]'\n" in report
-        assert "Packages: front end\n  missing  not-there\n           -> pip install" in report
-        assert "  problem  the engine demo cannot start\n" in report
+        assert report.startswith("cosyserve cannot serve with the engine demo: 2 problems below\n")
+        needed = "the engine demo needs the package espeakng-loader"
+        assert f"  missing  {needed}\n           -> {remedy('demo')}\n" in report
+        assert "Packages: front end\n  missing  not-there is not installed\n           -> pip install" in report
         assert "ruff" not in report
 
     def test_native_needs_its_model(
@@ -482,7 +526,7 @@ class TestReport:
         assert run_check(*arguments) == 1
         report = capsys.readouterr().out
         assert f"  missing  {folder}/flow.pt is missing\n           -> pip install modelscope" in report
-        assert "  problem  the engine native cannot start\n" in report
+        assert report.startswith("cosyserve cannot serve with the engine native: 1 problem below\n")
 
     def test_optional_files_stop_nothing(
         self, install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -517,7 +561,7 @@ class TestReport:
         config.write_text(section)
         assert run_check("--config", str(config)) == 0
         report = capsys.readouterr().out
-        assert "Library and accelerations\n  ok       the CosyVoice library in " in report
+        assert "Acceleration\n  ok       the CosyVoice library in " in report
         assert "  note     without TensorRT: there is no CUDA GPU\n" in report
         config.write_text(f"{section}tensorrt = true\nvllm = true\n")
         assert run_check("--config", str(config)) == 1
@@ -537,8 +581,8 @@ class TestReport:
         config.write_text('[model]\nengine = "cosyvoice"\ndir = "m"\nsource_dir = "CosyVoice"\n')
         assert run_check("--config", str(config)) == 1
         report = capsys.readouterr().out
-        assert report.count("  problem  it needs the package wget\n           -> pip install wget\n") == 2
-        assert "  problem  the engine cosyvoice cannot start\n" in report
+        assert report.startswith("cosyserve cannot serve with the engine cosyvoice: 1 problem below\n")
+        assert "  problem  it needs the package wget\n           -> pip install wget\n" in report
 
     def test_missing_model_names_both_places(
         self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
@@ -549,12 +593,58 @@ class TestReport:
         assert f"--local_dir {Path.cwd()}/gone\n" in report
         assert f"hf download FunAudioLLM/CosyVoice2-0.5B --local-dir {Path.cwd()}/gone\n" in report
 
-    def test_broken_configuration_still_gives_a_report(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    def test_all_that_is_wrong_with_the_configuration(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         config = tmp_path / "broken.toml"
-        config.write_text("[model\n")
+        config.write_text("[server]\nprot = 1\nport = -1\n")
+        monkeypatch.setenv("COSYSERVE_PORT", "5")
         assert run_check("--config", str(config)) == 1
         report = capsys.readouterr().out
-        assert "GPUs\n" in report
-        assert f"  problem  {config}: not valid TOML" in report
+        verdict, read, *_ = report.splitlines()
+        assert verdict == "cosyserve cannot serve with this configuration: 3 problems below"
+        assert read == f"configuration: {config}"
+        for problem in ("server.prot is not a setting", "server.port = -1: ", "COSYSERVE_PORT is not a setting"):
+            assert f"  problem  {problem}" in report
+
+    def test_the_file_that_was_read(self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+        install("espeakng-loader")
+        run_check("--engine", "demo")
+        assert f"configuration: no file, there is no config.toml in {Path.cwd()}\n" in capsys.readouterr().out
+        Path("config.toml").touch()
+        run_check("--engine", "demo")
+        assert f"configuration: {Path.cwd() / 'config.toml'}\n" in capsys.readouterr().out
+
+    def test_the_configured_engine_alone_unless_all_are_asked_for(
+        self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("espeakng-loader")
+        install("cosyserve", requires=("espeakng-loader; extra == 'demo'", "my-mel; extra == 'native'"))
+        assert run_check("--engine", "demo") == 0
+        assert "my-mel" not in capsys.readouterr().out
+        assert run_check("--engine", "demo", "--all") == 0
+        report = capsys.readouterr().out
+        assert "  note     my-mel is not installed\n" in report
+        assert "Model folder\n" in report
+
+    def test_a_cap_below_the_workers_streams(
+        self, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("espeakng-loader")
+        config = Path("config.toml")
+        config.write_text("[limits]\nmax_concurrency = 10\n[workers]\ncount = 8\n")
+        assert run_check("--engine", "demo") == 0
+        report = capsys.readouterr().out
+        assert report.startswith("cosyserve can serve with the engine demo: 1 warning below\n")
+        assert "  warning  limits.max_concurrency = 10 is less than the 80 streams of 8 workers\n" in report
+        config.write_text("[limits]\nmax_concurrency = 0\n[workers]\ncount = 8\n")
+        assert run_check("--engine", "demo") == 0
+        assert "warning" not in capsys.readouterr().out
+
+    def test_the_clients_variables(
+        self, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("espeakng-loader")
+        monkeypatch.setenv("COSYSERVE_URL", "http://voices:50000")
+        assert run_check("--engine", "demo") == 0
+        assert "  warning  COSYSERVE_URL is read by the client alone" in capsys.readouterr().out

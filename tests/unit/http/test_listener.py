@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cosyserve.http.server import _listen
+from cosyserve.http.listener import listen
 from cosyserve.settings.sections import Settings, SettingsError
 
 
@@ -14,7 +14,7 @@ def settings() -> Settings:
 
 
 def test_accepted_connections_send_each_chunk_at_once_and_give_up_on_who_reads_nothing(settings: Settings) -> None:
-    with _listen(settings) as listener, socket.create_connection(listener.getsockname()):
+    with listen(settings) as listener, socket.create_connection(listener.getsockname()):
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -22,14 +22,14 @@ def test_accepted_connections_send_each_chunk_at_once_and_give_up_on_who_reads_n
 
 
 def test_a_taken_port_is_told_in_one_line(settings: Settings) -> None:
-    with _listen(settings) as listener:
+    with listen(settings) as listener:
         port = listener.getsockname()[1]
         taken = Settings.model_validate({"server": {"port": port}})
         with pytest.raises(SettingsError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*--port"):
-            _listen(taken)
+            listen(taken)
 
 
 @pytest.mark.parametrize("host", ["\0", "a" * 64, "nowhere.invalid"])
 def test_a_host_that_is_none_is_told_in_one_line(host: str) -> None:
     with pytest.raises(SettingsError, match=r"cannot listen on .*--host"):
-        _listen(Settings.model_validate({"server": {"host": host, "port": 0}}))
+        listen(Settings.model_validate({"server": {"host": host, "port": 0}}))

@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosyserve.pool.devices import assign_devices, visible_devices
-from cosyserve.settings.sections import SettingsError
+from cosyserve.check.nvidia import visible_devices
+from cosyserve.pool.devices import assign_devices
+from cosyserve.settings.sections import Settings, SettingsError
 
 FOUR = ["0", "1", "2", "3"]
 names = st.text(st.characters(categories=["L", "N"], include_characters="-"), min_size=1).filter(
     lambda name: name != "-1"
 )
+
+
+def workers(count: int, *devices: str, device: str = "auto") -> Settings:
+    return Settings.model_validate({"workers": {"count": count, "devices": devices}, "model": {"device": device}})
 
 
 class TestVisible:
@@ -76,17 +81,24 @@ class TestAssignment:
         ],
     )
     def test_table(self, count: int, configured: list[str], visible: list[str], assigned: list[str | None]) -> None:
-        assert assign_devices(count, configured, visible) == assigned
+        assert assign_devices(workers(count, *configured), visible) == assigned
 
     @pytest.mark.parametrize(("visible", "says"), [([], "no GPU is visible"), (["0", "1"], "only 2 are visible")])
     def test_an_index_that_is_not_there(self, visible: list[str], says: str) -> None:
         with pytest.raises(SettingsError, match=says) as error:
-            assign_devices(1, ["2"], visible)
+            assign_devices(workers(1, "2"), visible)
         assert "workers.devices" in str(error.value)
+
+    def test_on_the_cpu_nobody_is_pinned(self) -> None:
+        assert assign_devices(workers(2, device="cpu"), FOUR) == [None, None]
+
+    def test_gpus_named_for_workers_on_the_cpu(self) -> None:
+        with pytest.raises(SettingsError, match=r"workers\.devices names GPUs, and model\.device is cpu"):
+            assign_devices(workers(1, "0", device="cpu"), FOUR)
 
     @given(st.integers(1, 50), st.lists(names, min_size=2, unique=True))
     def test_nobody_gets_two_more_than_another(self, count: int, visible: list[str]) -> None:
-        assigned = assign_devices(count, [], visible)
+        assigned = assign_devices(workers(count), visible)
         shares = [assigned.count(device) for device in visible]
         assert sum(shares) == count
         assert max(shares) - min(shares) <= 1

@@ -2,18 +2,22 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from cosyserve.pool.status import PoolState, WorkerState
 from cosyserve.watch.metrics import MAX_STAGES, Metrics
+from tests.serving import ROOT
 
-DASHBOARD = Path(__file__).parents[3] / "deploy/grafana-dashboard.json"
+DASHBOARD = ROOT / "deploy/grafana-dashboard.json"
+ALERTS = ROOT / "deploy/alerts.yaml"
+METRIC = r"\b(?:cosyserve_|process_)\w+|\bup\b"
 STATE = PoolState(
     running=3,
     waiting=2,
@@ -21,6 +25,8 @@ STATE = PoolState(
     buffered_bytes=4096,
     workers=[WorkerState.READY, WorkerState.READY, WorkerState.RESTING],
     restarts=[0, 1, 7],
+    engine="native",
+    details=[{"device": "NVIDIA L20", "precision": "bf16"}, {}, {"device": "cpu, 2 threads"}],
 )
 
 
@@ -48,6 +54,19 @@ def test_the_pool_at_this_moment(metrics: Metrics) -> None:
     assert set(found["cosyserve_workers"]) == {(state,) for state in WorkerState}
     assert found["cosyserve_workers"]["ready",] == 2
     assert found["cosyserve_workers"]["starting",] == 0
+    assert found["cosyserve_worker_info"] == {
+        ("NVIDIA L20", "native", "bf16", "0"): 1,
+        ("", "native", "", "1"): 1,
+    }
+
+
+def test_the_front_ends_own_process(metrics: Metrics) -> None:
+    found = samples(metrics)
+    now = time.time()
+    assert found["process_resident_memory_bytes"][()] > 2**20
+    assert found["process_cpu_seconds_total"][()] > 0
+    assert 0 < found["process_open_fds"][()] < found["process_max_fds"][()]
+    assert 0 < found["process_start_time_seconds"][()] < now
 
 
 def test_stages_are_bounded(metrics: Metrics) -> None:
@@ -104,7 +123,7 @@ def test_the_dashboard_asks_for_what_there_is(metrics: Metrics) -> None:
     assert len(found) >= 12
     known = labels_of(metrics)
     for expression in found:
-        names = re.findall(r"cosyserve_\w+", expression)
+        names = re.findall(METRIC, expression)
         assert names, expression
         for name in names:
             assert name in known, f"{name} in {expression}"
@@ -118,4 +137,25 @@ def test_the_dashboard_shows_every_metric(metrics: Metrics) -> None:
     asked = " ".join(expressions(json.loads(DASHBOARD.read_text(encoding="utf-8"))))
     made_by_the_client = ("_created", "_sum", "_count")
     for name in labels_of(metrics):
-        assert name.endswith(made_by_the_client) or name in asked, f"{name} is on no panel"
+        of_the_process = name.startswith("process_")
+        assert of_the_process or name.endswith(made_by_the_client) or name in asked, f"{name} is on no panel"
+
+
+def test_the_alerts_ask_for_what_there_is(metrics: Metrics) -> None:
+    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    known = {**labels_of(metrics), "up": {"job"}}
+    for rule in group["rules"]:
+        names = set(re.findall(METRIC, rule["expr"]))
+        assert names, rule
+        assert names <= set(known), names - set(known)
+        for grouped in re.findall(r"by \(([^)]*)\)", rule["expr"]):
+            labels = set().union(*(known[name] for name in names)) | {"instance"}
+            assert set(re.split(r",\s*", grouped)) <= labels, rule
+        assert {"summary", "description"} <= set(rule["annotations"])
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+
+
+def test_each_alert_is_explained(metrics: Metrics) -> None:
+    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    explained = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert [rule["alert"] for rule in group["rules"] if f"`{rule['alert']}`" not in explained] == []

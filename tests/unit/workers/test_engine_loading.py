@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cosyserve.check.remedies import install
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import BUILT_IN, LoadError, load_engine
 
@@ -67,7 +68,7 @@ def test_a_factory_that_is_not_there(write: Write) -> None:
 def test_a_built_in_engine_whose_packages_are_not_installed(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("engine_with_an_extra", "import no_such_dependency\n")
     monkeypatch.setitem(BUILT_IN, "fancy", "engine_with_an_extra:create")
-    assert failure("fancy") == "engine 'fancy' needs the package 'no_such_dependency': pip install 'cosyserve[fancy]'"
+    assert failure("fancy") == f"engine 'fancy' needs the package 'no_such_dependency': {install('fancy')}"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,7 @@ def test_a_built_in_engine_whose_packages_are_broken(write: Write, monkeypatch: 
     write(name, f"raise {error}\n")
     monkeypatch.setitem(BUILT_IN, "fancy", f"{name}:create")
     assert failure("fancy") == (
-        "engine 'fancy' cannot be imported (libcudart.so.13: no such file): "
-        "pip install --force-reinstall 'cosyserve[fancy]'"
+        f"engine 'fancy' cannot be imported (libcudart.so.13: no such file): {install('fancy', '--force-reinstall')}"
     )
 
 

@@ -16,6 +16,7 @@ import torch
 from cosyserve.check.acceleration import ESTIMATOR, SWITCH_OFF, package_version, tensorrt_lack, vllm_lack
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.torch_device import find_device
 
 BUILT_PATTERNS = ("*.plan", "vllm")
 """What the library writes into its model folder."""
@@ -34,9 +35,9 @@ class Machine:
     vllm: str | None
 
     @classmethod
-    def here(cls) -> Self:
-        """Look at the machine we are on."""
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    def here(cls, wanted: str = "auto") -> Self:
+        """Look at the machine we are on. wanted: model.device. Raises LoadError."""
+        gpu = torch.cuda.get_device_name() if find_device(wanted).type == "cuda" else None
         return cls(gpu, package_version("tensorrt"), package_version("vllm"))
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cosyserve.protocol import Mode, Prompt, Synthesize
+from cosyserve.protocol import DEFAULT_STREAMS, Mode, Prompt, Synthesize
 from cosyserve_workers.cosyvoice.loading import Loaded
 from cosyserve_workers.cosyvoice.randomness import use_dice
 from cosyserve_workers.cosyvoice.speech import Conditioning, Job, Speech, Stopped
@@ -17,23 +17,23 @@ from cosyserve_workers.cosyvoice.text import TextFrontEnd
 from cosyserve_workers.cosyvoice.voices import Voice, Voices, extract
 from cosyserve_workers.engine import EngineBroken, LoadError
 
-STREAMS = 10
-"""As many as the service runs at once. A waiting stream holds no memory worth mention, and turns decide who goes first:
-so all of ten requests are begun, their first chunks made in the order in which they came, where with fewer streams the
-last would wait until an earlier one had spoken its whole text."""
-
 CudaLost = getattr(torch, "AcceleratorError", ())
 """What torch raises for errors after which a process cannot use its GPU any more."""
 
 
 class CosyVoiceEngine:
-    """CosyVoice2 or CosyVoice3, run by the library. streams: how many requests at once, 0 for `STREAMS`."""
+    """CosyVoice2 or CosyVoice3, run by the library. streams: how many requests at once, 0 for the default.
+
+    A waiting stream holds no memory worth mention, and turns decide who goes first: so all of ten requests are begun,
+    their first chunks made in the order in which they came, where with fewer streams the last would wait until an
+    earlier one had spoken its whole text.
+    """
 
     def __init__(self, loaded: Loaded, streams: int = 0) -> None:
         cosyvoice = loaded.cosyvoice
         self.model_type: str = type(cosyvoice).__name__
         self.sample_rate: int = cosyvoice.sample_rate
-        self.streams = streams or STREAMS
+        self.streams = streams or DEFAULT_STREAMS
         self.details: Mapping[str, str] = loaded.details
         self._device = cosyvoice.model.device
         self.library = cosyvoice

@@ -13,6 +13,7 @@ from pydoc import ErrorDuringImport
 
 from cosyserve.check.acceleration import package_version
 from cosyserve.check.library_folder import LIBRARY_URL
+from cosyserve.check.remedies import install
 from cosyserve_workers.engine import LoadError
 
 DEEPEST = 20
@@ -20,7 +21,7 @@ DEEPEST = 20
 WORDS = 200
 """Characters of an error that are quoted."""
 REINSTALL = (
-    "pip install --force-reinstall 'cosyserve[cosyvoice]'; where that does not help, a fresh clone of "
+    f"{install('cosyvoice', '--force-reinstall')}; where that does not help, a fresh clone of "
     f"{LIBRARY_URL} at the commit that docs/gpu-server.md names"
 )
 
@@ -55,7 +56,7 @@ def in_one_line(error: BaseException, source: Path | None) -> str:
         return f"the CosyVoice library lacks {name}: git clone --recursive {LIBRARY_URL} anew"
     if package_version(package):
         return f"the CosyVoice library needs {name}, which the installed {package} does not have: {REINSTALL}"
-    remedy = f"pip install 'cosyserve[cosyvoice]'; where that does not bring it, pip install {package}"
+    remedy = f"{install('cosyvoice')}; where that does not bring it, pip install {package}"
     return f"the CosyVoice library needs the package {package}: {remedy}"
 
 

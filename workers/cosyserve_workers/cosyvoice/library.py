@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cosyserve.check.engines import library_problems
 from cosyserve.check.library_folder import LIBRARY_URL, update
 from cosyserve.check.model_folder import Model
-from cosyserve.check.report import library_problems
 from cosyserve_workers.cosyvoice.failed_imports import told_in_one_line
 from cosyserve_workers.cosyvoice.stand_ins import stand_in_for_what_is_never_called
 from cosyserve_workers.cosyvoice.voices import load_wav

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from cosyserve.check.engines import model_folder_problems
 from cosyserve.check.model_folder import model_in
-from cosyserve.check.report import model_folder_problems
 from cosyserve.protocol import EngineConfig
 from cosyserve_workers.cosyvoice.accelerations import Accelerations, Machine, building_folder, choose
 from cosyserve_workers.cosyvoice.blame import Suspects

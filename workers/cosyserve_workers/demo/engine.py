@@ -44,14 +44,14 @@ class DemoEngine:
     duration is that of speed 1 divided by `speed`, to the sample for each piece, from 0.25 to 4.
     """
 
-    DEFAULT_STREAMS = 10
     model_type = "demo"
     sample_rate = 24000
 
     def __init__(self, espeak: Espeak, streams: int) -> None:
         self._espeak = espeak
         self.streams = streams
-        self.details: Mapping[str, str] = {"voice": "espeak-ng, not CosyVoice", "version": espeak.version}
+        told = {"voice": "espeak-ng, not CosyVoice", "version": espeak.version, "device": "cpu"}
+        self.details: Mapping[str, str] = told
         log.warning("the engine 'demo' speaks with the voice of espeak-ng %s, not of CosyVoice", espeak.version)
 
     def warm_up(self) -> None:

@@ -1,9 +1,10 @@
 """The way into the engine `demo`."""
 
-from cosyserve.protocol import EngineConfig
+from cosyserve.check.remedies import install
+from cosyserve.protocol import DEFAULT_STREAMS, EngineConfig
 from cosyserve_workers.engine import Engine, EngineBroken, LoadError
 
-REMEDY = "pip install 'cosyserve[demo]'"
+REMEDY = install("demo")
 
 
 def create(config: EngineConfig) -> Engine:
@@ -21,4 +22,4 @@ def create(config: EngineConfig) -> Engine:
     except (OSError, AttributeError, RuntimeError, EngineBroken) as error:
         reason = " ".join(str(error).split())
         raise LoadError(f"the engine 'demo' cannot load espeak-ng ({reason}): {REMEDY}") from error
-    return DemoEngine(espeak, streams=config.streams or DemoEngine.DEFAULT_STREAMS)
+    return DemoEngine(espeak, streams=config.streams or DEFAULT_STREAMS)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import torch
 
-from cosyserve.protocol import EngineConfig
+from cosyserve.protocol import DEFAULT_STREAMS, EngineConfig
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.engine import NativeEngine
 from cosyserve_workers.native.features.voice import FeatureExtractor
 from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.networks import Draws, Networks, Plan
 from cosyserve_workers.native.script import ScriptWriter
+from cosyserve_workers.torch_device import find_device
 
-STREAMS = 10
 GIB = 2**30
 WORKING_BYTES = 2 * GIB
 """Left free beside the state: what a step needs while it runs."""
@@ -35,11 +35,12 @@ class Machine:
     free_bytes: int
 
     @classmethod
-    def here(cls) -> "Machine":
-        """The GPU that the worker is pinned to, or the CPU."""
-        if torch.cuda.is_available():
-            return cls(torch.device("cuda", 0), torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
-        return cls(torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads", _available_memory())
+    def here(cls, wanted: str = "auto") -> "Machine":
+        """The GPU that the worker is pinned to, or the CPU. wanted: the setting. Raises LoadError."""
+        device = find_device(wanted)
+        if device.type == "cuda":
+            return cls(device, torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
+        return cls(device, f"cpu, {torch.get_num_threads()} threads", _available_memory())
 
 
 def _available_memory() -> int:
@@ -62,7 +63,7 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
 
     machine: where to, `Machine.here` if None. draws: in place of the sampler, for measurements. Raises LoadError.
     """
-    machine = machine or Machine.here()
+    machine = machine or Machine.here(config.device)
     folder = Path(config.model_dir)
     _check_folder(folder)
     precision = _precision(config, machine)
@@ -106,7 +107,7 @@ def _plan(config: EngineConfig, machine: Machine, folder: Path) -> Plan:
     budget = round(config.state_budget_gib * GIB)
     # What is our own choice is taken as needed: workers beside this one chose alike, from the same free memory.
     reserved = budget > 0
-    slots = config.streams or STREAMS
+    slots = config.streams or DEFAULT_STREAMS
     if machine.device.type == "cuda":
         # A step's cost is in starting its kernels: more in one is nearly free.
         return Plan(slots, budget or int(left * 0.8), reserved, chunk_tokens=100, solve_width=slots, prefill_rows=4096)

@@ -70,6 +70,16 @@ def components(settings: Settings) -> dict[str, Schema]:
             {
                 "status": {"enum": ["ok", "starting", "unavailable", "stopping"]},
                 "model_type": nullable("string"),
+                "details": record(
+                    {
+                        "engine": {"type": "string"},
+                        "devices": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "What the workers that are ready run on.",
+                        },
+                    }
+                ),
             }
         ),
         "Live": record({"status": {"const": "ok"}}),
@@ -193,6 +203,7 @@ def _model_info() -> Schema:
             "usage": {"type": "string"},
             "endpoint": {"type": "string"},
             "engine": {"type": "string"},
+            "engine_chosen": nullable("string") | {"description": "Why, where model.engine is auto."},
             "note": nullable("string"),
             "status": {"type": "string"},
             "sample_rate": nullable("integer"),

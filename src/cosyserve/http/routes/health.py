@@ -7,14 +7,19 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from cosyserve.http.service import service_of
+from cosyserve.pool.status import WorkerState
 
 RETRY_AFTER_S = "5"
 
 
 async def health(request: Request) -> JSONResponse:
     """Readiness: 200 while a worker is ready, else 503 with the same shape."""
-    pool = service_of(request).pool
-    body = {"status": pool.health, "model_type": pool.model_type}
+    service = service_of(request)
+    pool = service.pool
+    ready = [status.details for status in pool.statuses() if status.state == WorkerState.READY]
+    devices = sorted({details["device"] for details in ready if "device" in details})
+    details = {"engine": service.settings.model.engine, "devices": devices}
+    body = {"status": pool.health, "model_type": pool.model_type, "details": details}
     if pool.health == "ok":
         return JSONResponse(body)
     return JSONResponse(body, 503, {"Retry-After": RETRY_AFTER_S})
@@ -38,6 +43,7 @@ async def model_info(request: Request) -> JSONResponse:
             "usage": "Use /synthesize endpoint with 'instruction' parameter (CosyVoice2/3)",
             "endpoint": "/synthesize",
             "engine": model.engine,
+            "engine_chosen": service.choice.why or None,
             "note": "espeak-ng's voice, not CosyVoice's: for trying the service out"
             if model.engine == "demo"
             else None,

@@ -1,0 +1,36 @@
+"""The listening socket."""
+
+import socket
+
+from cosyserve.settings.sections import Settings, SettingsError
+
+BACKLOG = 1024
+UNSENT_BYTES = 64 * 1024
+"""What the kernel holds of an answer before it is sent; all else waits where it is counted."""
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind it; connections inherit its options. Raises SettingsError."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # A name that no resolver takes, with a null in it or a label of 64 letters, is a ValueError.
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}; "
+            "choose another with --port, --host or [server] in config.toml"
+        ) from error
+    # Accepted sockets inherit these.
+    # asyncio would see to it, were it not that sockets made so have no protocol number: a chunk must not wait for the
+    # acknowledgement of the one before, which a client's kernel delays by 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # The kernel gives up on a peer that reads nothing for as long as the service does: a close waits for full buffers
+    # to empty, so nothing else would end that connection.
+    timeout_ms = int(settings.server.client_stall_timeout_s * 1000)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, timeout_ms))
+    # Else it takes megabytes, and no more before a third of them is gone: a player, which reads at the pace of speech,
+    # would pass for one that reads nothing.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,88 @@
+"""What `serve` would stumble over, and what it can go without: tried before anybody is served."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cosyserve.check.finding import Finding, State
+from cosyserve.check.nvidia import visible_devices
+from cosyserve.http.access import load_keyring
+from cosyserve.http.app import configured_voice
+from cosyserve.http.listener import listen
+from cosyserve.pool.devices import assign_devices
+from cosyserve.settings.sections import Settings, SettingsError
+from cosyserve.voices.prompts import JOBS, Decoder
+from cosyserve.wire.helper import Helpers
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+def rehearse(settings: Settings) -> list[Finding]:
+    """All that `serve` would say before it serves; it takes the port for a moment."""
+    steps: tuple[Callable[[Settings], object], ...] = (
+        lambda settings: load_keyring(settings.server),
+        lambda settings: listen(settings).close(),
+        lambda settings: assign_devices(settings, visible_devices()),
+        _decode_the_prompt,
+    )
+    return [*(finding for step in steps for finding in _fails(step, settings)), *shortfalls(settings)]
+
+
+def shortfalls(settings: Settings) -> list[Finding]:
+    """What the service goes without, and an operator may not know."""
+    return [*_prompt(settings), *_voices(settings), *_temporary_files(), *_open_door(settings)]
+
+
+def _fails(step: Callable[[Settings], object], settings: Settings) -> Iterator[Finding]:
+    try:
+        step(settings)
+    except SettingsError as error:
+        text, _, remedy = str(error).partition("; ")
+        yield Finding(State.PROBLEM, text, remedy)
+
+
+def _decode_the_prompt(settings: Settings) -> None:
+    helpers = Helpers(JOBS)
+    try:
+        configured_voice(settings, helpers, Decoder(helpers))
+    finally:
+        helpers.close()
+
+
+def _prompt(settings: Settings) -> Iterator[Finding]:
+    path = settings.defaults.prompt_wav
+    if path is not None and not path.is_file():
+        remedy = "requests without a prompt or a voice get 422; put it there, or set defaults.prompt_wav"
+        yield Finding(State.WARNING, f"the default prompt {path} is not there", remedy)
+
+
+def _voices(settings: Settings) -> Iterator[Finding]:
+    folder = settings.voices.dir
+    if settings.voices.max_count and (why := _unwritable(folder)):
+        remedy = "clients cannot store voices (507): make it writable, or set voices.dir, or voices.max_count to 0"
+        yield Finding(State.WARNING, f"the voices' folder {folder} cannot be written: {why}", remedy)
+
+
+def _temporary_files() -> Iterator[Finding]:
+    named = os.environ.get("TMPDIR")
+    if named and (why := _unwritable(Path(named))):
+        yield Finding(State.WARNING, f"TMPDIR {named} cannot be written: {why}", "name another folder, or unset it")
+
+
+def _unwritable(folder: Path) -> str:
+    """Why no file can be made in a folder or, where it is yet to be made, in the nearest one above; "" if one can."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _open_door(settings: Settings) -> Iterator[Finding]:
+    server = settings.server
+    if not server.host.startswith(LOOPBACK) and not (server.api_keys or server.api_keys_file):
+        text = f"open to the network without an API key ({server.host})"
+        yield Finding(State.WARNING, text, "set server.api_keys, or keep a proxy in front")

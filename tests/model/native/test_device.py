@@ -1,0 +1,59 @@
+"""`model.device` on a machine whose GPU torch cannot use: each case in a process of its own, for torch looks once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOBODYS_GPU = "GPU-00000000-0000-0000-0000-000000000000"
+LOOK = """
+import logging, sys
+from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.loading import Machine
+logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
+try:
+    print("runs on", Machine.here(sys.argv[1]).name)
+except LoadError as error:
+    print("LoadError", error)
+"""
+
+
+@pytest.fixture
+def path_with_a_gpu(tmp_path: Path) -> str:
+    """Where nvidia-smi lists one, with an old driver."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\ncase "$*" in *driver*) echo 525.85.12 ;; *) echo 0 ;; esac\n')
+    program.chmod(0o755)
+    return f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+
+def look(wanted: str, path: str) -> str:
+    environment = {**os.environ, "PATH": path, "CUDA_VISIBLE_DEVICES": NOBODYS_GPU}
+    command = [sys.executable, "-c", LOOK, wanted]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_gpu_that_is_demanded(path_with_a_gpu: str) -> None:
+    said = look("cuda", path_with_a_gpu)
+    assert said.startswith("LoadError model.device is cuda, and torch 2.")
+    assert "cannot use the GPU of driver 525.85.12" in said
+    assert "built for CUDA" in said or "a build without CUDA" in said
+    assert said.count("\n") == 1
+
+
+def test_a_gpu_that_is_there_for_nothing(path_with_a_gpu: str) -> None:
+    warning, device = look("auto", path_with_a_gpu).splitlines()
+    assert warning.startswith("WARNING the CPU speaks, slowly: torch 2.")
+    assert "cannot use the GPU of driver 525.85.12" in warning
+    assert device.startswith("runs on cpu, ")
+
+
+def test_a_gpu_that_is_to_be_left_alone(path_with_a_gpu: str) -> None:
+    assert look("cpu", path_with_a_gpu).startswith("runs on cpu, ")
+
+
+def test_no_gpu_at_all(tmp_path: Path) -> None:
+    assert look("auto", str(tmp_path)).startswith("runs on cpu, ")
+    assert "has no GPU to use: nvidia-smi is not installed" in look("cuda", str(tmp_path))
