@@ -53,7 +53,7 @@ def test_a_fault_of_the_service_itself(fresh: Server) -> None:
         # Three times under the same request, which then is given up.
         check_error(server.speak(text="stray=0"), 500, "worker_died")
         assert read(server, "cosyserve_internal_errors_total") == 3
-        told = server.logs("internal error")
+        told = wait_for(lambda: lines if len(lines := server.logs("internal error")) == 3 else [], "their lines")
         assert [line["where"] for line in told] == ["a worker's message met a fault"] * 3
         assert all("what is no message" in line["exception"] for line in told)
         wait_for(lambda: server.health() == "ok", "the worker to be back")

@@ -1,9 +1,11 @@
 """What a client is told when its request is at fault: the status, the one shape, the field."""
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import numpy as np
@@ -247,11 +249,11 @@ class TestApiKey:
             connection.sendall(b"GET /model_info HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer \xe4\xbd\xa0\r\n\r\n")
             check_error(receive(connection, "GET"), 401, "invalid_api_key")
 
-    @pytest.mark.parametrize("path", ["/health", "/health/live"])
+    @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/"])
     def test_health_is_open(self, locked: Server, path: str) -> None:
         assert locked.get(path).status_code == 200
 
-    @pytest.mark.parametrize("path", ["/health/", "//health", "/health/../model_info", "/%68ealth/x", "/nowhere"])
+    @pytest.mark.parametrize("path", ["//health", "/health//", "/health/../model_info", "/%68ealth/x", "/nowhere"])
     def test_nothing_else_is_open(self, locked: Server, path: str) -> None:
         with connect(locked) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
@@ -271,7 +273,30 @@ class TestApiKey:
 class TestRouting:
     @pytest.mark.parametrize("path", ["/page/x", "/nowhere", "/synthesize/x", "/v1", "/v1/audio", "/%00", "/%ff"])
     def test_unknown_path(self, server: Server, path: str) -> None:
-        check_error(server.get(path), 404, "not_found")
+        assert "/docs" in check_error(server.get(path), 404, "not_found")
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/health", "/v1/models", "/v1/models/tts-1", "/v1/audio/voices", "/v1/audio/voices/default/audio"],
+    )
+    def test_a_slash_at_the_end_changes_nothing(self, server: Server, path: str) -> None:
+        slashed = server.get(f"{path}/")
+        assert (slashed.status_code, slashed.content) == (200, server.get(path).content)
+
+    def test_a_slash_at_the_end_of_what_is_posted_to(self, server: Server) -> None:
+        for path, body in (
+            ("/v1/audio/speech/", {"json": {"input": "hello"}}),
+            ("/synthesize/", {"data": {"text": "x"}}),
+        ):
+            assert httpx.post(server.url + path, **body, timeout=60).status_code == 200  # type: ignore[arg-type]
+        check_error(httpx.put(f"{server.url}/synthesize/"), 405, "method_not_allowed")
+        for path in ("/nowhere/", "/synthesize//"):
+            check_error(httpx.post(server.url + path), 404, "not_found")
+
+    def test_the_pages_link_leads_from_either_address(self, server: Server) -> None:
+        for path in ("/docs", "/docs/"):
+            link = re.findall('href="([^"]+)"', server.get(path).text)[0]
+            assert httpx.get(urljoin(server.url + path, link)).json()["openapi"]
 
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
@@ -290,5 +315,6 @@ class TestRouting:
     )
     def test_wrong_method(self, server: Server, method: str, path: str, allowed: set[str]) -> None:
         answer = httpx.request(method, server.url + path)
-        check_error(answer, 405, "method_not_allowed")
+        message = check_error(answer, 405, "method_not_allowed")
+        assert all(one in message for one in allowed)
         assert set(answer.headers["allow"].split(", ")) == allowed

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -15,13 +16,14 @@ from starlette.responses import JSONResponse, Response
 from cosyserve.check.engines import choose
 from cosyserve.errors import RequestRejected, ServiceError
 from cosyserve.http.access import load_keyring
-from cosyserve.http.middleware import Gate, Intakes, LingeringClose, RequestId
+from cosyserve.http.middleware import Gate, Intakes, LingeringClose, PlainPath, RequestId, Telling
+from cosyserve.http.peers import Peers
 from cosyserve.http.responses import Unheard, error_response
 from cosyserve.http.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
 from cosyserve.http.service import Service
 from cosyserve.http.warm_up import warm_up
 from cosyserve.pool.pool import Pool
-from cosyserve.settings.sections import LimitSettings, Settings, SettingsError
+from cosyserve.settings.sections import LimitSettings, ServerSettings, Settings, SettingsError
 from cosyserve.speech.intake import Intake, IntakeBudget
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.speakers import VoiceBook, default_speaker
@@ -29,6 +31,7 @@ from cosyserve.voices.prompts import JOBS, Decoder
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.faults import watch_loop
 from cosyserve.watch.lag import watch_lag
+from cosyserve.watch.lines import RequestLine
 from cosyserve.watch.metrics import Metrics
 from cosyserve.watch.reports import Reporter
 from cosyserve.wire.helper import Helpers
@@ -81,10 +84,16 @@ def build_app(settings: Settings) -> Starlette:
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
     others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes, *page.routes]
     counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
-    gate = Middleware(Gate, keys=keys, counted=counted, max_per_key=settings.limits.max_concurrency_per_key)
+    gate = Middleware(
+        Gate,
+        keys=keys,
+        counted=counted,
+        max_per_key=settings.limits.max_concurrency_per_key,
+        public_names=settings.server.public_names,
+    )
     app = Starlette(
         routes=[*speaking, *websocket.routes, *others],
-        middleware=[*_outer_middleware(settings.server.cors_origins), gate, Middleware(Intakes, budget=budget)],
+        middleware=[*_outer_middleware(settings.server), gate, Middleware(Intakes, budget=budget)],
         exception_handlers={
             ServiceError: _on_service_error,
             HTTPException: _on_http_exception,
@@ -92,18 +101,21 @@ def build_app(settings: Settings) -> Starlette:
         },
         lifespan=lifespan,
     )
+    # `PlainPath` has taken the slash off; behind TLS, a redirect would lead to http.
+    app.router.redirect_slashes = False
     app.state.service = service
     warm_up()
     return app
 
 
-def _outer_middleware(cors_origins: tuple[str, ...]) -> list[Middleware]:
+def _outer_middleware(server: ServerSettings) -> list[Middleware]:
     """What strangers pass through too."""
-    middleware = [Middleware(RequestId), Middleware(LingeringClose)]
-    if cors_origins:
+    telling = Middleware(Telling, peers=Peers(server.trusted_proxies))
+    middleware = [Middleware(PlainPath), Middleware(RequestId), telling, Middleware(LingeringClose)]
+    if server.cors_origins:
         cors = Middleware(
             CORSMiddleware,
-            allow_origins=cors_origins,
+            allow_origins=server.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
@@ -139,11 +151,15 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _on_http_exception(_: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own refusals (no such route, method not allowed) in our shape."""
     assert isinstance(error, HTTPException)
-    code = error.detail.lower().replace(" ", "_")
-    body = {"error": {"message": error.detail, "type": RequestRejected.type, "code": code, "param": None}}
+    code = HTTPStatus(error.status_code).name.lower()
+    RequestLine.of(request.scope).code = code
+    allowed = (error.headers or {}).get("Allow")
+    wrong = f"this path takes {allowed} alone" if allowed else "there is nothing at this path"
+    message = f"{wrong}: GET /docs says what there is"
+    body = {"error": {"message": message, "type": RequestRejected.type, "code": code, "param": None}}
     return JSONResponse(body, error.status_code, error.headers)
 
 

@@ -15,6 +15,7 @@ from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, Synthe
 from cosyserve.http import events
 from cosyserve.pool.seam import Admitted, SpeechPool
 from cosyserve.speech.requests import SpeechRequest
+from cosyserve.watch.lines import RequestLine
 from cosyserve.watch.reports import Origin, Report, Reporter
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class ErrorResponse(JSONResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        RequestLine.of(scope).code = self._code
         if "app" in scope:
             reporter: Reporter = scope["app"].state.service.reporter
             reporter.metrics.error_answers.labels(self.status_code, self._code).inc()
@@ -41,8 +43,9 @@ class ErrorResponse(JSONResponse):
 class Unheard(Response):
     """To a client that has gone: nothing is sent, and nothing counted as an error of anybody's."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, __: Send) -> None:
         """ASGI."""
+        RequestLine.of(scope).code = ListenerGone.code
 
 
 def error_response(error: ServiceError) -> ErrorResponse:
@@ -91,7 +94,7 @@ class SpeechResponse:
             finally:
                 watcher.cancel()
                 stream.close()
-                report.ended(None if report.whole else stream.error or error)
+                _note(scope, report, None if report.whole else stream.error or error)
 
     async def _speak(self, admitted: Admitted, send: Send, report: Report) -> ServiceError | None:
         """Raises what goes wrong before the response starts, returns what goes wrong after."""
@@ -150,6 +153,12 @@ class SpeechResponse:
             # A send to a client that has gone, or reads as fast as we write, does not wait: without this, a long
             # backlog would keep the disconnect, and all other streams, from being noticed.
             await anyio.lowlevel.checkpoint()
+
+
+def _note(scope: Scope, report: Report, error: ServiceError | None) -> None:
+    line = RequestLine.of(scope)
+    line.code = None if error is None else error.code
+    line.become("speech", report.ended(error))
 
 
 async def _watch_disconnect(receive: Receive, stop: Callable[[], None]) -> None:

@@ -180,4 +180,4 @@ class Speaker:
         turn.over = True
         if turn.admitted is not None and turn.report is not None:
             turn.admitted.stream.close()
-            turn.report.ended(error)
+            turn.report.clause_ended(error)

@@ -150,6 +150,7 @@ class Dispatcher:
         """The listener has gone: the job leaves the line at once, or its stream when the worker answers."""
         if job.state is JobState.WAITING:
             self.line.leave(job)
+            job.waited(now)
             job.state = JobState.OVER
             self._dispatch(now)
         elif job.state is JobState.RUNNING:
@@ -171,7 +172,7 @@ class Dispatcher:
                 self._ready(worker, message, now)
             case LoadFailed():
                 worker.unfit(message.message, now)
-                self._fail_line_if_hopeless()
+                self._fail_line_if_hopeless(now)
                 log.error("engine cannot load", worker=index, reason=message.message)
             case Chunk():
                 job = worker.jobs.get(message.job_id)
@@ -207,7 +208,7 @@ class Dispatcher:
         worker.reaped(now)
         looping, reason = worker.crash_looping, worker.reason
         if looping:
-            self._fail_line_if_hopeless()
+            self._fail_line_if_hopeless(now)
         self._start_rested(now)
         if looping:
             log.error("worker keeps dying before it is ready", worker=index, reason=reason)
@@ -215,7 +216,7 @@ class Dispatcher:
     def tick(self, now: float) -> None:
         """Do what is due."""
         for job in self.line.overdue(now):
-            self._leave_line(job, WaitedTooLong(f"no stream came free within {self._limits.wait_timeout_s:g} s"))
+            self._leave_line(job, WaitedTooLong(f"no stream came free within {self._limits.wait_timeout_s:g} s"), now)
         self._start_rested(now)
         for worker in self.workers:
             if (reason := worker.overdue(now)) is not None:
@@ -237,7 +238,7 @@ class Dispatcher:
         self.stopping = True
         error = Stopping("the service stopped before the audio was made")
         for job in self.line:
-            self._leave_line(job, error)
+            self._leave_line(job, error, now)
         for worker in self.workers:
             for job in worker.lost("shut down", now):
                 self._end(job, error)
@@ -302,7 +303,7 @@ class Dispatcher:
         job.state = JobState.RUNNING
         job.worker = worker.index
         job.running_since = now
-        job.queue_wait_s += now - job.waiting_since
+        job.waited(now)
         job.fed_at = None
         worker.assign(job, now)
         job.sink.begin(worker.sample_rate)
@@ -348,13 +349,14 @@ class Dispatcher:
             return float("inf")
         return job.audio_due_at(self._limits.first_chunk_timeout_s, self._limits.next_chunk_timeout_s)
 
-    def _fail_line_if_hopeless(self) -> None:
+    def _fail_line_if_hopeless(self, now: float) -> None:
         if self.health == "unavailable":
             for job in self.line:
-                self._leave_line(job, NoWorker(self._why_no_worker()))
+                self._leave_line(job, NoWorker(self._why_no_worker()), now)
 
-    def _leave_line(self, job: Job, error: ServiceError) -> None:
+    def _leave_line(self, job: Job, error: ServiceError, now: float) -> None:
         self.line.leave(job)
+        job.waited(now)
         self._end(job, error)
 
     def _end(self, job: Job, error: ServiceError | None) -> None:

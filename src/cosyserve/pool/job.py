@@ -63,6 +63,10 @@ class Job:
         """The same at each try."""
         return self.request.seed
 
+    def waited(self, now: float) -> None:
+        """It leaves the line, for a stream or for good."""
+        self.queue_wait_s += now - self.waiting_since
+
     def audio_due_at(self, first_chunk_timeout_s: float, next_chunk_timeout_s: float) -> float:
         """When the next chunk of a running job is overdue."""
         if self.fed_at is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, IPvAnyNetwork, field_validator
 
 PACKAGED = Path(__file__).parents[1] / "packaged"
 """The shipped config.toml and asset/, so that an installed wheel works without a checkout."""
@@ -31,6 +31,8 @@ class ServerSettings(Section):
     api_keys: tuple[str, ...] = ()
     api_keys_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    public_names: bool = False
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     max_upload_bytes: ByteSize = Field(ByteSize(16 * MIB), gt=0)
     shutdown_grace_s: float = Field(30, ge=0)
     max_buffered_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0)
@@ -38,6 +40,11 @@ class ServerSettings(Section):
     max_connections: int = Field(1024, ge=1)
     keep_alive_s: float = Field(75, gt=0)
     body_timeout_s: float = Field(60, gt=0)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether there are any keys."""
+        return bool(self.api_keys or self.api_keys_file)
 
     @field_validator("api_keys_file", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""What becomes of a request for speech: its line in the log, and its share of the metrics."""
+"""What becomes of a request for speech: what its line in the log has, and its share of the metrics."""
 
 import time
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from cosyserve.errors import ServiceError
 from cosyserve.pool.seam import Ticket
 from cosyserve.pool.streams import AudioStream
 from cosyserve.speech.requests import SpeechRequest
+from cosyserve.watch.lines import RequestLine, route_of
 from cosyserve.watch.metrics import Metrics
 
 log = structlog.get_logger("cosyserve.speech")
@@ -18,16 +19,19 @@ log = structlog.get_logger("cosyserve.speech")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came in. route: its path as the routing table has it. key_name: of its API key, if it has one."""
+    """Where a request came in. route: its path as the routing table has it. key_name: of its API key, if it has one.
+
+    peer: the client's address.
+    """
 
     route: str
     key_name: str | None = None
+    peer: str | None = None
 
     @classmethod
     def of(cls, scope: Scope) -> "Origin":
-        """Of a routed request. A path with parameters goes by its handler's name: clients choose such paths."""
-        route = scope["path"] if not scope.get("path_params") else scope["endpoint"].__name__
-        return cls(route, scope.get("state", {}).get("key_name"))
+        """Of a routed request or session."""
+        return cls(route_of(scope), scope.get("state", {}).get("key_name"), RequestLine.of(scope).peer)
 
 
 class Reporter:
@@ -78,31 +82,33 @@ class Report:
         """A piece of audio is on its way to the listener."""
         self._audio_bytes += len(pcm)
 
-    def ended(self, error: ServiceError | None) -> None:
-        """It is over: whole, or for `error`."""
+    def ended(self, error: ServiceError | None) -> dict[str, object]:
+        """It is over: whole, or for `error`. Returns what its line in the log says of the speech."""
         total_s = time.monotonic() - self._started_at
         outcome = "ok" if error is None else error.code
         self._count(total_s, outcome)
         speech, pace = self._speech, self._stream.pace
-        log.info(
-            "speech",
-            job=self._ticket.id,
-            route=self._origin.route,
-            key=self._origin.key_name,
-            mode=speech.mode,
-            voice=speech.voice or None,
-            format=speech.format,
-            text_chars=len(speech.text),
-            queue_wait_s=round(self._ticket.queue_wait_s, 3),
-            first_chunk_s=_rounded(self.first_chunk_s),
-            total_s=round(total_s, 3),
-            audio_s=round(self.audio_s, 3),
-            real_time_factor=_rounded(pace.real_time_factor),
-            underruns=pace.underruns,
-            outcome=outcome,
-            reason=None if error is None else error.message,
+        return {
+            "job": self._ticket.id,
+            "mode": speech.mode,
+            "voice": speech.voice or None,
+            "format": speech.format,
+            "text_chars": len(speech.text),
+            "queue_wait_s": round(self._ticket.queue_wait_s, 3),
+            "first_chunk_s": _rounded(self.first_chunk_s),
+            "total_s": round(total_s, 3),
+            "audio_s": round(self.audio_s, 3),
+            "real_time_factor": _rounded(pace.real_time_factor),
+            "underruns": pace.underruns,
+            "outcome": outcome,
+            "reason": None if error is None else error.message,
             **({"text": speech.text} if self._reporter.log_text else {}),
-        )
+        }
+
+    def clause_ended(self, error: ServiceError | None) -> None:
+        """The same for a clause of a session, which has a line of its own."""
+        origin = self._origin
+        log.info("speech", route=origin.route, key=origin.key_name, peer=origin.peer, **self.ended(error))
 
     def _count(self, total_s: float, outcome: str) -> None:
         metrics, pace = self._reporter.metrics, self._stream.pace

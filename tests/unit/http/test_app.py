@@ -75,5 +75,6 @@ def test_half_an_answer_has_no_end() -> None:
 def test_the_log_has_the_trace_under_that_id(path: str) -> None:
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
         get(path)
-    (line,) = logs
+    line, told = logs
+    assert told["code"] == "internal_error"
     assert (line["log_level"], line["request_id"], line["exc_info"]) == ("error", "my-request", True)

@@ -1,12 +1,13 @@
 """The dispatcher: events and times in, actions and endings out."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
 from cosyserve.errors import LineFull, NoWorker, Stopping
-from cosyserve.pool.dispatch import Send, Start
-from cosyserve.pool.job import JobState
+from cosyserve.pool.dispatch import Dispatcher, Send, Start
+from cosyserve.pool.job import Job, JobState
 from cosyserve.pool.status import WorkerState
 from cosyserve.pool.worker import BACKOFF_S, CRASH_LOOP_DEATHS
 from cosyserve.protocol import (
@@ -145,6 +146,17 @@ class TestWaiting:
         house.now += 30
         house.dispatcher.tick(house.now)
         assert (sink(late).ending, late.state, len(house.dispatcher.line)) == ("wait_timeout", JobState.OVER, 0)
+        assert late.queue_wait_s == 30
+
+    @pytest.mark.parametrize("leave", [Dispatcher.cancel, lambda dispatcher, _, now: dispatcher.shut_down(now)])
+    def test_how_long_one_waited_who_never_got_a_stream(self, leave: Callable[[Dispatcher, Job, float], None]) -> None:
+        house = House(max_concurrency=1)
+        house.ready()
+        house.submit()
+        late = house.submit()
+        house.now += 5
+        leave(house.dispatcher, late, house.now)
+        assert late.queue_wait_s == 5
 
     def test_nobody_is_admitted_before_a_worker_is_ready(self) -> None:
         house = House()

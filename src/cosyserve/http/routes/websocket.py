@@ -1,10 +1,9 @@
 """WebSocket /v1/audio/speech/stream: text in as it is written, speech out as it is made."""
 
-import uuid
 from urllib.parse import urlsplit
 
-import structlog
 from starlette.routing import WebSocketRoute
+from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from cosyserve.errors import ForbiddenOrigin, ServiceError, TooManyConnections
@@ -12,27 +11,27 @@ from cosyserve.http.responses import error_response
 from cosyserve.http.service import Service, service_of
 from cosyserve.live.connection import Connection
 from cosyserve.speech.intake import Intake
-
-log = structlog.get_logger(__name__)
+from cosyserve.watch.lines import RequestLine
 
 
 async def stream(websocket: WebSocket) -> None:
     """Let the client in, or say why not while the answer is still HTTP's."""
     service = service_of(websocket)
-    with structlog.contextvars.bound_contextvars(request_id=uuid.uuid4().hex):
-        refusal = _refusal(websocket, service)
-        if refusal is not None:
-            await error_response(refusal)(websocket.scope, websocket.receive, websocket.send)
-            return
-        with service.sessions.one_more(), service.reporter.metrics.websocket_connections.track_inprogress():
-            await websocket.accept()
-            connection = Connection(websocket, service.settings, service.pool, service.reporter, service.speakers)
-            ending = await connection.run()
-        log.info(
-            "websocket closed",
-            outcome="ok" if ending is None else ending.code,
-            reason=None if ending is None else ending.message,
-        )
+    refusal = _refusal(websocket, service)
+    if refusal is not None:
+        await error_response(refusal)(websocket.scope, websocket.receive, websocket.send)
+        return
+    with service.sessions.one_more(), service.reporter.metrics.websocket_connections.track_inprogress():
+        await websocket.accept()
+        connection = Connection(websocket, service.settings, service.pool, service.reporter, service.speakers)
+        _note(websocket.scope, await connection.run())
+
+
+def _note(scope: Scope, ending: ServiceError | None) -> None:
+    outcome, reason = ("ok", None) if ending is None else (ending.code, ending.message)
+    line = RequestLine.of(scope)
+    line.code = None if ending is None else ending.code
+    line.become("websocket closed", {"outcome": outcome, "reason": reason})
 
 
 def _refusal(websocket: WebSocket, service: Service) -> ServiceError | None:

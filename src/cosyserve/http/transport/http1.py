@@ -1,6 +1,7 @@
 """HTTP/1.1 under the application: Hypercorn's, with neither HTTP/2 nor h2c, and with ends that tell the truth."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, cast
 
 import h11
@@ -11,6 +12,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from cosyserve.http.transport import websocket
 from cosyserve.http.transport.inlet import Inlet
+from cosyserve.watch.lines import tell_unread
 
 VERSIONS = {b"1.0", b"1.1"}
 
@@ -127,6 +129,8 @@ class Http1(H11Protocol):
         """Answer, if there is no answer yet, and end the connection."""
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await self._send_error_response(status)
+        if self.stream is None:
+            tell_unread(status, HTTPStatus(status).name.lower(), self.client and self.client[0])
         self._inlet.drop(lingers=True)
         await self.send(Closed())
         await self._close_stream()
