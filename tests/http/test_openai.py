@@ -2,21 +2,25 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import httpx2
+import numpy as np
 import openai
 import pytest
 
 from cosyserve.audio.formats import AudioFormat
 from tests import sounds
+from tests.decoding import decode
 from tests.engines import expected_pcm
+from tests.http.request_lines import told
 from tests.http.test_contract import request_seen
 from tests.http.wire import check_error, connect, head, receive
-from tests.serving import Script, Server
+from tests.serving import Script, Server, wait_for
 
 SPEECH = "/v1/audio/speech"
 AUDIO = sounds.prompt(seconds=2.5, rate=22_050)
@@ -124,6 +128,59 @@ class TestOfficialClient:
         assert client.audio.voices.delete("Bob").deleted
 
 
+FOUND_BY = {"the front end": "👍 ...", "the engine": "refuse=0", "its silence": "chunks=0"}
+"""Texts in which there is nothing to say, by who finds that out."""
+
+
+@pytest.mark.parametrize("text", FOUND_BY.values(), ids=FOUND_BY)
+class TestNothingToSay:
+    @pytest.mark.parametrize("name", AudioFormat)
+    def test_is_a_moment_of_silence(self, server: Server, text: str, name: AudioFormat) -> None:
+        answer = post(server, input=text, response_format=name, sample_rate=16_000)
+        assert (answer.status_code, answer.headers["x-unspeakable"]) == (200, "true")
+        assert answer.headers["content-type"] == MEDIA_TYPES[name]
+        assert answer.headers["x-sample-rate"] == "16000"
+        if name is AudioFormat.PCM:
+            assert answer.content == bytes(2 * 3_200)
+        else:
+            samples, rate = decode(name, answer.content, 3_200)
+            assert np.abs(samples).max(initial=0) < 0.01
+            assert len(samples) / rate == pytest.approx(0.2, abs=0.2)
+
+    def test_at_the_models_rate_where_none_is_asked_for(self, server: Server, text: str) -> None:
+        answer = post(server, input=text, response_format="pcm")
+        assert (answer.headers["x-sample-rate"], len(answer.content)) == ("24000", 2 * 4_800)
+
+    def test_as_events(self, server: Server, text: str) -> None:
+        answer = post(server, input=text, response_format="pcm", stream_format="sse")
+        assert answer.headers["content-type"] == "text/event-stream"
+        audio, done = (json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: "))
+        assert base64.b64decode(audio["audio"]) == bytes(2 * 4_800)
+        assert done["type"] == "speech.audio.done"
+
+    def test_the_log_tells(self, server: Server, text: str, request: pytest.FixtureRequest) -> None:
+        request_id = re.sub(r"\W+", "-", request.node.name)
+        httpx.post(server.url + SPEECH, json={"input": text}, headers={"X-Request-Id": request_id})
+        (line,) = wait_for(lambda: told(server, request_id), "the request's line")
+        assert (line["status"], line["unspeakable"], line["route"]) == (200, True, SPEECH)
+
+    def test_the_rest_of_the_request_is_checked(self, server: Server, text: str) -> None:
+        check_error(
+            post(server, input=text, response_format="opus", sample_rate=22_050), 422, "invalid_field", "sample_rate"
+        )
+
+
+@pytest.mark.parametrize("text", FOUND_BY.values(), ids=FOUND_BY)
+def test_nothing_to_say_is_an_error_where_that_is_set(strict: Server, text: str) -> None:
+    check_error(post(strict, input=text), 422, "unspeakable_text", "input")
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("strict"), {"speech": {"unspeakable": "error"}}) as server:
+        yield server
+
+
 class TestErrorsInTheClient:
     @pytest.mark.parametrize(
         ("fields", "error", "code", "param"),
@@ -131,8 +188,7 @@ class TestErrorsInTheClient:
             ({"voice": "nobody"}, openai.UnprocessableEntityError, "unknown_voice", "voice"),
             ({"input": ""}, openai.UnprocessableEntityError, "invalid_field", "input"),
             ({"input": "x" * 4097}, openai.UnprocessableEntityError, "text_too_long", "input"),
-            ({"input": "?!"}, openai.UnprocessableEntityError, "unspeakable_text", "input"),
-            ({"input": "chunks=0"}, openai.UnprocessableEntityError, "unspeakable_text", "input"),
+            ({"input": " \n "}, openai.UnprocessableEntityError, "invalid_field", "input"),
             ({"speed": 9}, openai.UnprocessableEntityError, "invalid_field", "speed"),
             ({"input": "fail=0"}, openai.InternalServerError, "synthesis_failed", None),
         ],

@@ -44,6 +44,7 @@ EXPOSED_HEADERS = (
     "X-Sample-Rate",
     "X-Seed",
     "X-Synthesis-Mode",
+    "X-Unspeakable",
 )
 
 

@@ -124,6 +124,12 @@ class DefaultSettings(Section):
         return value or None
 
 
+class SpeechSettings(Section):
+    """[speech]: what is done about what clients ask to say."""
+
+    unspeakable: Literal["silence", "error"] = "silence"
+
+
 class VoiceSettings(Section):
     """[voices]: the voices that clients store. The sizes are in bytes."""
 
@@ -158,6 +164,7 @@ class Settings(Section):
     workers: WorkerSettings = WorkerSettings()
     model: ModelSettings = ModelSettings()
     defaults: DefaultSettings = DefaultSettings()
+    speech: SpeechSettings = SpeechSettings()
     voices: VoiceSettings = VoiceSettings()
     websocket: WebSocketSettings = WebSocketSettings()
     log: LogSettings = LogSettings()

@@ -78,6 +78,7 @@ def audio(formats: tuple[AudioFormat, ...], *, events: bool = False) -> Schema:
             "X-Channels": header("integer", "Always 1."),
             "X-Synthesis-Mode": {"schema": {"enum": list(Mode)}, "description": "The mode that was chosen."},
             "X-Seed": header("integer", "Sent again, it gives the same audio."),
+            **({"X-Unspeakable": header("string", "`true` where the text has nothing to say.")} if events else {}),
             "X-Request-Id": header("string", "The id under which the log has this request."),
         },
         "content": content,

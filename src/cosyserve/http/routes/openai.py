@@ -4,19 +4,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from cosyserve.errors import MalformedJson, ModelNotFound
+from cosyserve.errors import MalformedJson, ModelNotFound, UnspeakableText
 from cosyserve.http.bodies import content_type, read_body
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.service import Service, service_of
+from cosyserve.http.silence import OrSilence, Silence
 from cosyserve.http.speech_json import read_speech_body
 from cosyserve.speech.intake import Intake
+from cosyserve.speech.requests import Draft
 
 MODEL_ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """What clients call OpenAI's models; here each of them is the one that is loaded."""
+USUAL_RATE = 24_000
+"""Hz of what CosyVoice2 and CosyVoice3 say: as long as no worker has told its own."""
 JSON_TYPE = "application/json"
 
 
-async def speech(request: Request) -> SpeechResponse:
+async def speech(request: Request) -> SpeechResponse | Silence | OrSilence:
     """JSON in, streamed speech out."""
     service, intake = service_of(request), Intake.of(request.scope)
     body = await read_body(request, service.body_limits, intake)
@@ -25,7 +29,17 @@ async def speech(request: Request) -> SpeechResponse:
         raise MalformedJson(f"the body is {kind or 'of no stated type'}: send JSON with Content-Type: {JSON_TYPE}")
     draft = await read_speech_body(body, service.settings.limits.max_text_chars, intake)
     del body
-    return await service.speak(draft, intake)
+    if service.settings.speech.unspeakable == "error":
+        return await service.speak(draft, intake)
+    return await _speak_or_be_silent(service, draft, intake)
+
+
+async def _speak_or_be_silent(service: Service, draft: Draft, intake: Intake) -> Silence | OrSilence:
+    silence = Silence(draft, service.pool.sample_rate or USUAL_RATE)
+    try:
+        return OrSilence(await service.speak(draft, intake), silence)
+    except UnspeakableText:
+        return silence
 
 
 async def models(request: Request) -> JSONResponse:
