@@ -1,8 +1,9 @@
 """The OpenAPI document and its page: true of every route, and whole by themselves."""
 
+import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from starlette.routing import Route
@@ -11,12 +12,14 @@ from cosyserve.audio.encoders import make_encoder
 from cosyserve.audio.formats import AudioFormat
 from cosyserve.errors import ListenerError
 from cosyserve.http.app import build_app
+from cosyserve.http.description import session
 from cosyserve.http.description.document import build_document
 from cosyserve.http.description.operations import MEDIA_TYPES
 from cosyserve.http.description.page import build_page
 from cosyserve.http.description.schemas import error_classes
 from cosyserve.http.middleware import OPEN_PATHS
 from cosyserve.http.routes import page as web_page
+from cosyserve.live.messages import ClientMessage, parse
 from cosyserve.settings.sections import DefaultSettings, LimitSettings, ServerSettings, Settings
 
 SETTINGS = Settings(defaults=DefaultSettings(prompt_wav=None))
@@ -110,10 +113,31 @@ def test_the_page_alone_is_left_out() -> None:
     assert left_out == web_page.routes
 
 
+def test_names_without_a_key() -> None:
+    document = build_document(Settings(server=ServerSettings(api_keys=("key",), public_names=True)))
+    unguarded = {(path, method) for path, method, operation in operations(document) if "security" not in operation}
+    assert {(path, "GET") for path in PUBLIC_PATHS} == {one for one in unguarded if one[0] not in OPEN_PATHS}
+
+
+def test_the_examples_of_messages_are_messages() -> None:
+    """The client's are taken, and each of them is there."""
+    taken = [type(parse(json.dumps(said.example))) for said in session.CLIENTS]
+    assert taken == list(get_args(ClientMessage))
+
+
+def test_the_page_describes_the_websocket() -> None:
+    page = build_page(build_document(SETTINGS), SETTINGS)
+    assert session.PATH in page
+    for said in (*session.CLIENTS, *session.SERVERS):
+        assert f"<td>{said.example['type']}</td>" in page
+    for field in ("response_format", "instructions", "seed"):
+        assert f"<code>{field}</code>" in page.partition("<h2>WebSocket</h2>")[2]
+
+
 @pytest.mark.parametrize("settings", [SETTINGS, LOCKED])
 def test_the_page_shows_all_and_fetches_nothing(settings: Settings) -> None:
     document = build_document(settings)
-    page = build_page(document)
+    page = build_page(document, settings)
     for path, method, operation in operations(document):
         assert f'>{method}</span><span class="path">{path}</span>' in page
         for parameter in operation.get("parameters", ()):

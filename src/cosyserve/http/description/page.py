@@ -1,7 +1,12 @@
 """The OpenAPI document as one HTML page: no script, nothing from elsewhere."""
 
+import json
+from collections.abc import Iterable
 from html import escape
 from typing import Any
+
+from cosyserve.http.description import session
+from cosyserve.settings.sections import Settings
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882 }
@@ -13,25 +18,27 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .2rem .6rem .2rem 0 }
 th { border-bottom: 1px solid var(--line) } td:first-child { white-space: nowrap } code { background: var(--soft) }
 """
+_HEAD = "<tr><th>field</th><th>values</th><th>meaning</th></tr>"
 _NOTHING = "<p>It takes nothing.</p>"
 
 
-def build_page(document: dict[str, Any]) -> str:
-    """HTML, whole."""
+def build_page(document: dict[str, Any], settings: Settings, up: str = "") -> str:
+    """HTML, whole. up: what leads from the page's address to the other one's folder."""
     groups: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             groups.setdefault(operation["tags"][0], []).append(_operation(document, method, path, operation))
     info = document["info"]
     body = "".join(f"<h2>{escape(name)}</h2>{''.join(parts)}" for name, parts in groups.items())
-    about = "".join(f"<p>{_prose(part)}</p>" for part in info["description"].split("\n\n"))
+    about = _paragraphs(info["description"])
+    body += f"<h2>WebSocket</h2>{_session(settings)}"
     keys = "<p>An API key is needed: <code>Authorization: Bearer KEY</code>.</p>" if _needs_key(document) else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>{about}{keys}"
-        f'<p>The same for programs: <a href="openapi.json">openapi.json</a>.</p><main>{body}</main></body></html>'
+        f'<p>The same for programs: <a href="{up}openapi.json">openapi.json</a>.</p><main>{body}</main></body></html>'
     )
 
 
@@ -63,8 +70,25 @@ def _taken(document: dict[str, Any], operation: dict[str, Any]) -> str:
         rows += [_row(name, _resolved(document, field), name in required) for name, field in fields]
     if not rows:
         return _NOTHING
-    head = "<tr><th>field</th><th>values</th><th>meaning</th></tr>"
-    return f"{f'<p>Body: {kinds}</p>' if kinds else ''}<table>{head}{''.join(rows)}</table>"
+    return f"{f'<p>Body: {kinds}</p>' if kinds else ''}<table>{_HEAD}{''.join(rows)}</table>"
+
+
+def _session(settings: Settings) -> str:
+    about = _paragraphs(f"{session.ABOUT}\n\n{session.limits(settings)}")
+    rows = [_row(name, field, required=False) for name, field in session.config_fields().items()]
+    config = f"<h3>The fields of session.config</h3><table>{_HEAD}{''.join(rows)}</table>"
+    sent = f"<h3>What the client sends</h3>{_messages(session.CLIENTS)}"
+    return f"{about}{sent}{config}<h3>What the server sends</h3>{_messages(session.SERVERS)}"
+
+
+def _messages(messages: Iterable[session.Said]) -> str:
+    head = "<tr><th>message</th><th>meaning</th></tr>"
+    rows = (
+        f"<tr><td>{escape(said.example['type'])}</td><td>{_prose(said.meaning)}<br>"
+        f"<code>{escape(json.dumps(said.example, ensure_ascii=False))}</code></td></tr>"
+        for said in messages
+    )
+    return f"<table>{head}{''.join(rows)}</table>"
 
 
 def _row(name: str, field: dict[str, Any], required: bool) -> str:
@@ -105,6 +129,10 @@ def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
     if "anyOf" in schema:
         return {**schema, "anyOf": [_resolved(document, one) for one in schema["anyOf"]]}
     return schema
+
+
+def _paragraphs(text: str) -> str:
+    return "".join(f"<p>{_prose(part)}</p>" for part in text.split("\n\n"))
 
 
 def _prose(words: str) -> str:

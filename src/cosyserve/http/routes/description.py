@@ -25,7 +25,9 @@ async def openapi(request: Request) -> Response:
 
 async def docs(request: Request) -> HTMLResponse:
     """The document, to read."""
-    page = await anyio.to_thread.run_sync(_as_page, service_of(request).settings)
+    # A path with a slash at its end is a folder to the browser.
+    up = "../" if request.scope.get("raw_path", b"").endswith(b"/") else ""
+    page = await anyio.to_thread.run_sync(_as_page, service_of(request).settings, up)
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
@@ -35,9 +37,9 @@ def _as_json(settings: Settings) -> str:
     return json.dumps(build_document(settings), ensure_ascii=False)
 
 
-@lru_cache(maxsize=1)
-def _as_page(settings: Settings) -> str:
-    return build_page(build_document(settings))
+@lru_cache(maxsize=2)
+def _as_page(settings: Settings, up: str) -> str:
+    return build_page(build_document(settings), settings, up)
 
 
 routes = [Route("/openapi.json", openapi), Route("/docs", docs)]
