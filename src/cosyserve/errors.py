@@ -80,6 +80,13 @@ class VoiceNotFound(RequestRejected):
     code = "voice_not_found"
 
 
+class RangeNotSatisfiable(RequestRejected):
+    """The range that is asked for begins after the file's end."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+
 class VoiceExists(RequestRejected):
     """A stored voice has that name, or one too much like it."""
 

@@ -90,6 +90,24 @@ class TestStoring:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert voices.get(f"{VOICES}/default/audio").content == sounds.prompt()
 
+    @pytest.mark.parametrize("name", ["bob", "default"])
+    def test_heard_in_parts(self, voices: Server, name: str) -> None:
+        """As Safari asks: for two bytes, then for the rest."""
+        upload(voices, "bob")
+        path = f"{VOICES}/{name}/audio"
+        whole = voices.get(path)
+        assert whole.headers["accept-ranges"] == "bytes"
+        size = len(whole.content)
+        first, rest = (voices.get(path, {"Range": part}) for part in ("bytes=0-1", "bytes=2-"))
+        assert first.content + rest.content == whole.content
+        assert (first.status_code, first.headers["content-range"]) == (206, f"bytes 0-1/{size}")
+        assert first.headers["content-type"] == "audio/wav"
+        beyond = voices.get(path, {"Range": f"bytes={size}-"})
+        check_error(beyond, 416, "range_not_satisfiable")
+        assert beyond.headers["content-range"] == f"bytes */{size}"
+        head_of = httpx.head(voices.url + path, headers={"Range": "bytes=0-1"})
+        assert (head_of.status_code, head_of.headers["content-length"], head_of.content) == (206, "2", b"")
+
     def test_the_log_says_who_stored_and_deleted_what(self, voices: Server) -> None:
         voices.post(VOICES, {"X-Request-Id": "storing"}, name="bob", audio_sample=AUDIO, ref_text="mybankpin1234")
         voices.delete(f"{VOICES}/bob", {"X-Request-Id": "deleting"})

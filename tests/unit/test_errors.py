@@ -20,6 +20,7 @@ TABLE = {
     "UnknownVoice": (422, "unknown_voice", "invalid_request_error"),
     "InvalidVoiceName": (422, "invalid_voice_name", "invalid_request_error"),
     "VoiceNotFound": (404, "voice_not_found", "invalid_request_error"),
+    "RangeNotSatisfiable": (416, "range_not_satisfiable", "invalid_request_error"),
     "VoiceExists": (409, "voice_exists", "invalid_request_error"),
     "TooManyVoices": (409, "too_many_voices", "invalid_request_error"),
     "MalformedForm": (400, "malformed_form", "invalid_request_error"),

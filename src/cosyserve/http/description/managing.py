@@ -10,6 +10,7 @@ from cosyserve.errors import (
     MalformedForm,
     ModelNotFound,
     NoHelper,
+    RangeNotSatisfiable,
     Stopping,
     StorageFailed,
     TextTooLong,
@@ -28,6 +29,14 @@ STORING: Kinds = (
     MalformedForm, *BODY, InvalidField, TextTooLong, InvalidPrompt, InvalidVoiceName, VoiceExists, TooManyVoices,
     HelpersBusy, NoHelper, Stopping, StorageFailed,
 )  # fmt: skip
+RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "One range of bytes; several get the whole file.",
+    "example": "bytes=0-",
+}
 METRIC_TYPES = ("text/plain", "application/openmetrics-text")
 
 
@@ -50,16 +59,11 @@ def _models(guarded: Kinds) -> dict[str, dict[str, Schema]]:
     }  # fmt: skip
 
 
-def _voices(guarded: Kinds) -> dict[str, dict[str, Schema]]:
-    heard = {
-        "description": "The file as it was uploaded.",
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES},
-    }
-    listed = answers(json("Voices", "The configured one first."), *guarded)
+def _voices(guarded: Kinds, named: Kinds) -> dict[str, dict[str, Schema]]:
+    listed = answers(json("Voices", "The configured one first."), *named)
     name = [in_path("name", DEFAULT_VOICE)]
     found = answers(json("Voice", "It."), VoiceNotFound, *guarded)
     deleted = answers(json("DeletedVoice", "It is gone."), VoiceNotFound, InvalidVoiceName, StorageFailed, *guarded)
-    recording = answers(heard, VoiceNotFound, UnreadableVoice, *guarded)
     return {
         "/v1/audio/voices": {
             "get": operation("listVoices", "Voices", "All voices", listed),
@@ -70,9 +74,11 @@ def _voices(guarded: Kinds) -> dict[str, dict[str, Schema]]:
             "delete": operation("deleteVoice", "Voices", "Delete a voice", deleted, parameters=name),
         },
         "/v1/audio/voices/{name}/audio": {
-            "get": operation("getVoiceAudio", "Voices", "The recording it was made from", recording, parameters=name),
+            "get": operation("getVoiceAudio", "Voices", "The recording it was made from", _recording(guarded),
+                              parameters=[*name, RANGE]),
         },
     }
+    return {**answers(whole, VoiceNotFound, UnreadableVoice, RangeNotSatisfiable, *guarded), "206": part}
 
 
 def _create_voice(guarded: Kinds) -> Schema:

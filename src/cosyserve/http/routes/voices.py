@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from cosyserve.errors import InvalidField, InvalidVoiceName, VoiceNotFound
 from cosyserve.http.forms import read_form
+from cosyserve.http.ranges import ranged
 from cosyserve.http.routes.methods import by_method
 from cosyserve.http.service import Service, service_of
 from cosyserve.speech.fields import SHORT_CHARS, Form, file_field, text_field
@@ -83,7 +84,7 @@ async def get_audio(request: Request) -> Response:
         media_type = voice.media_type
     # Strangers uploaded it: no browser may take it for anything but sound.
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox", "Cache-Control": "no-store"}
-    return Response(audio, media_type=media_type, headers=headers)
+    return ranged(request.headers, audio, media_type, headers)
 
 
 async def delete_voice(request: Request) -> JSONResponse:
