@@ -1,12 +1,15 @@
 """Named keys and what one key may have under way, through the socket."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
+from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.test_openai import client_of
 from tests.http.wire import check_error
@@ -58,3 +61,42 @@ def test_a_client_that_goes_away_gives_its_place_back(guarded: Server, tmp_path:
     with guarded.stream(text=script.text, headers=SHOP):
         pass
     wait_for(lambda: guarded.speak(text="hello", headers=SHOP).status_code == 200, "the place to be free again")
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A key, and names that are read without it."""
+    settings: dict[str, Any] = {"server": {"api_keys": ["abc"], "public_names": True}}
+    with Server(tmp_path_factory.mktemp("public"), settings) as server:
+        words = dict.fromkeys(("ref_text", "instruction", "description", "consent"), "mysecret")
+        server.post("/v1/audio/voices", SHOP, name="bob", audio_sample=sounds.prompt(), **words)
+        yield server
+
+
+class TestNamesWithoutAKey:
+    @pytest.mark.parametrize("path", ["/v1/models", "/v1/audio/models", "/v1/audio/voices", "/v1/audio/voices/"])
+    def test_are_read(self, public: Server, guarded: Server, path: str) -> None:
+        assert public.get(path).status_code == 200
+        check_error(guarded.get(path), 401, "invalid_api_key")
+
+    def test_of_voices_they_are_all_that_is(self, public: Server) -> None:
+        known, strange = public.get("/v1/audio/voices", SHOP).json(), public.get("/v1/audio/voices").json()
+        assert known["names"] == strange["names"] == ["default", "bob"]
+        assert [set(voice) for voice in known["voices"]] == [set(voice) for voice in strange["voices"]]
+        assert json.dumps(known).count("mysecret") == 3 * 4
+        assert "mysecret" not in json.dumps(strange)
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/v1/audio/voices"),
+            ("GET", "/v1/audio/voices/bob"),
+            ("GET", "/v1/audio/voices/bob/audio"),
+            ("DELETE", "/v1/audio/voices/bob"),
+            ("GET", "/v1/models/tts-1"),
+            ("GET", "/model_info"),
+            ("POST", "/v1/audio/speech"),
+        ],
+    )
+    def test_nothing_else_is(self, public: Server, method: str, path: str) -> None:
+        check_error(httpx.request(method, public.url + path), 401, "invalid_api_key")

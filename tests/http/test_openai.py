@@ -117,6 +117,13 @@ class TestOfficialClient:
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("whisper-1")
 
+    def test_open_webui_finds_the_same_names(self, client: openai.OpenAI, server: Server) -> None:
+        """Its own lines, at version 0.12.4."""
+        models = server.get("/v1/audio/models").json().get("models", [])
+        assert [model["id"] for model in models] == [model.id for model in client.models.list()]
+        voices = server.get("/v1/audio/voices").json().get("voices", [])
+        assert {voice["id"]: voice["name"] for voice in voices} == {"default": "default"}
+
     def test_voices(self, client: openai.OpenAI, server: Server, tmp_path: Path) -> None:
         voice = client.audio.voices.create(name="Bob", audio_sample=("bob.wav", AUDIO), consent="c-1")
         assert (voice.id, voice.name, voice.type) == ("Bob", "Bob", "audio_sample")

@@ -24,7 +24,7 @@ AUDIO_SAMPLES = int(2.5 * 22_050)
 def voices(server: Server) -> Iterator[Server]:
     """The shared server, with no voices before and after."""
     yield server
-    for name in server.get(VOICES).json()["voices"][1:]:
+    for name in server.get(VOICES).json()["names"][1:]:
         assert server.delete(f"{VOICES}/{name}").status_code == 200
 
 
@@ -70,7 +70,8 @@ class TestStoring:
     def test_listed_one_by_one_and_together(self, voices: Server) -> None:
         bob, alice = upload(voices, "bob").json()["voice"], upload(voices, "爱丽丝").json()["voice"]
         listed = voices.get(VOICES).json()
-        assert listed["voices"] == ["default", "bob", "爱丽丝"]
+        assert listed["names"] == ["default", "bob", "爱丽丝"]
+        assert listed["voices"] == listed["data"]
         assert listed["uploaded_voices"] == listed["data"][1:] == [bob, alice]
         assert (listed["object"], listed["has_more"]) == ("list", False)
         assert (listed["first_id"], listed["last_id"]) == ("default", "爱丽丝")

@@ -17,7 +17,7 @@ from cosyserve.http.description.document import build_document
 from cosyserve.http.description.operations import MEDIA_TYPES
 from cosyserve.http.description.page import build_page
 from cosyserve.http.description.schemas import error_classes
-from cosyserve.http.middleware import OPEN_PATHS
+from cosyserve.http.middleware import OPEN_PATHS, PUBLIC_PATHS
 from cosyserve.http.routes import page as web_page
 from cosyserve.live.messages import ClientMessage, parse
 from cosyserve.settings.sections import DefaultSettings, LimitSettings, ServerSettings, Settings

@@ -18,12 +18,13 @@ schema `Error`."""
 
 def build_document(settings: Settings) -> dict[str, Any]:
     """As true as the settings make it: limits are theirs, and keys are asked for where there are any."""
-    needs_key = bool(settings.server.api_keys or settings.server.api_keys_file)
+    needs_key = settings.server.needs_key
     guarded: Kinds = (Unauthorized,) if needs_key else ()
+    named: Kinds = () if settings.server.public_names else guarded
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "cosyserve", "version": __version__, "description": _ABOUT},
-        "paths": {**speaking_paths(settings, guarded), **managing_paths(guarded)},
+        "paths": {**speaking_paths(settings, guarded), **managing_paths(guarded, named)},
         "components": {"schemas": components(settings)},
     }
     if needs_key:

@@ -40,16 +40,20 @@ RANGE = {
 METRIC_TYPES = ("text/plain", "application/openmetrics-text")
 
 
-def managing_paths(guarded: Kinds) -> dict[str, dict[str, Schema]]:
-    """Path to method to operation. guarded: what the routes that need a key may refuse with."""
-    return {**_models(guarded), **_voices(guarded), **_state(guarded), **_self()}
+def managing_paths(guarded: Kinds, named: Kinds) -> dict[str, dict[str, Schema]]:
+    """Path to method to operation. guarded: what the routes that need a key may refuse with; named: those of names."""
+    return {**_models(guarded, named), **_voices(guarded, named), **_state(guarded), **_self()}
 
 
-def _models(guarded: Kinds) -> dict[str, dict[str, Schema]]:
+def _models(guarded: Kinds, named: Kinds) -> dict[str, dict[str, Schema]]:
     return {
         "/v1/models": {
             "get": operation("listModels", "OpenAI", "The model, and the names that stand for it",
-                              answers(json("Models", "The loaded model comes first."), *guarded)),
+                              answers(json("Models", "The loaded model comes first."), *named)),
+        },
+        "/v1/audio/models": {
+            "get": operation("listAudioModels", "OpenAI", "The same names, for Open WebUI",
+                              answers(json("AudioModels", "The loaded model comes first."), *named)),
         },
         "/v1/models/{name}": {
             "get": operation("getModel", "OpenAI", "One of them",
@@ -77,6 +81,16 @@ def _voices(guarded: Kinds, named: Kinds) -> dict[str, dict[str, Schema]]:
             "get": operation("getVoiceAudio", "Voices", "The recording it was made from", _recording(guarded),
                               parameters=[*name, RANGE]),
         },
+    }  # fmt: skip
+
+
+def _recording(guarded: Kinds) -> Schema:
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES}
+    whole = {"description": "The file as it was uploaded.", "content": content}
+    part = {
+        **whole,
+        "description": "The part that is asked for.",
+        "headers": {"Content-Range": header("string", "Its place.")},
     }
     return {**answers(whole, VoiceNotFound, UnreadableVoice, RangeNotSatisfiable, *guarded), "206": part}
 

@@ -93,6 +93,9 @@ def components(settings: Settings) -> dict[str, Schema]:
             }
         ),
         "Models": record({"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}}),
+        "AudioModels": record(
+            {"models": {"type": "array", "items": record({"id": {"type": "string"}, "name": {"type": "string"}})}}
+        ),
         "Voice": _voice(),
         "StoredVoice": {"allOf": [ref("Voice"), record({"success": {"const": True}, "voice": ref("Voice")})]},
         "Voices": _voices(),
@@ -243,7 +246,8 @@ def _voices() -> Schema:
             "first_id": {"type": "string"},
             "last_id": {"type": "string"},
             "has_more": {"const": False},
-            "voices": {"type": "array", "items": {"type": "string"}},
+            "voices": {"type": "array", "items": ref("Voice"), "description": "The same as data."},
+            "names": {"type": "array", "items": {"type": "string"}},
             "uploaded_voices": {"type": "array", "items": ref("Voice")},
         }
     )

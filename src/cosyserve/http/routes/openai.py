@@ -48,6 +48,11 @@ async def models(request: Request) -> JSONResponse:
     return JSONResponse({"object": "list", "data": [_described(service, name) for name in _names(service)]})
 
 
+async def audio_models(request: Request) -> JSONResponse:
+    """The same names for Open WebUI, which looks for them here."""
+    return JSONResponse({"models": [{"id": name, "name": name} for name in _names(service_of(request))]})
+
+
 async def model(request: Request) -> JSONResponse:
     """One of them."""
     service, name = service_of(request), request.path_params["name"]
@@ -69,5 +74,6 @@ def _described(service: Service, name: str) -> dict[str, str | int]:
 routes = [Route("/v1/audio/speech", speech, methods=["POST"])]
 model_routes = [
     Route("/v1/models", models, methods=["GET"]),
+    Route("/v1/audio/models", audio_models, methods=["GET"]),
     Route("/v1/models/{name}", model, methods=["GET"]),
 ]

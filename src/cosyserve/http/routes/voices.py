@@ -28,6 +28,8 @@ AUDIO_NAMES = ("audio_sample", "prompt_wav")
 PROMPT_TEXT_NAMES = ("ref_text", "prompt_text")
 INSTRUCTION_NAMES = ("instruction", "instructions")
 DESCRIPTION_NAMES = ("speaker_description", "description")
+NOT_PUBLIC = {"ref_text": "", "instruction": "", "speaker_description": "", "consent": ""}
+"""What `server.public_names` does not open: all that people have written about a voice."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,14 +39,17 @@ async def list_voices(request: Request) -> JSONResponse:
     service = service_of(request)
     stored = [_described(voice) for voice in service.voices.listing()]
     data = [_described_default(service), *stored]
+    if _is_stranger(request):
+        data = [{**voice, **NOT_PUBLIC} for voice in data]
     listing = {
         "object": "list",
         "data": data,
         "first_id": data[0]["id"],
         "last_id": data[-1]["id"],
         "has_more": False,
-        "voices": [voice["id"] for voice in data],
-        "uploaded_voices": stored,
+        "voices": data,
+        "names": [voice["id"] for voice in data],
+        "uploaded_voices": data[1:],
     }
     # Megabytes, where there are many voices with long texts.
     return await anyio.to_thread.run_sync(JSONResponse, listing)
@@ -130,6 +135,11 @@ async def _read_upload(form: Form, max_text_chars: int) -> Upload:
 def _first(form: Form, names: tuple[str, ...], max_chars: int) -> str:
     """The first of the names that is filled in."""
     return next((text for name in names if (text := text_field(form, name, max_chars))), "")
+
+
+def _is_stranger(request: Request) -> bool:
+    """Whether it came without a key where others have one."""
+    return service_of(request).settings.server.needs_key and "key_name" not in request.scope["state"]
 
 
 def _described(voice: Voice) -> dict[str, Any]:
