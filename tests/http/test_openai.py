@@ -248,6 +248,11 @@ class TestErrorsInTheClient:
 
 
 class TestBodies:
+    @pytest.mark.parametrize("name", ["WAV", "Wav", "MP3"])
+    def test_formats_in_any_case(self, server: Server, name: str) -> None:
+        answer = post(server, input="hello", response_format=name)
+        assert answer.headers["content-type"] == MEDIA_TYPES[name.lower()]
+
     @pytest.mark.parametrize(
         ("content_type", "body"),
         [
@@ -294,8 +299,3 @@ class TestRecordings:
     def test_nothing_is_fetched(self, server: Server) -> None:
         answer = post(server, input="hello", ref_audio=f"{server.url}/v1/audio/voices/default/audio")
         assert "not fetched" in check_error(answer, 422, "invalid_field", "ref_audio")
-
-    @pytest.mark.parametrize("name", ["WAV", "Wav", "MP3"])
-    def test_formats_in_any_case(self, server: Server, name: str) -> None:
-        answer = post(server, input="hello", response_format=name)
-        assert answer.headers["content-type"] == MEDIA_TYPES[name.lower()]
