@@ -18,6 +18,7 @@ from cosyserve_workers.resampling import resample
 VOICES = 100
 """How many are kept: at most 50 MB, were all of them 30 s long."""
 LONGEST_PROMPT_S = 30.0
+FRAMES_PER_TOKEN = 2
 TOKENIZER_RATE = 16_000
 """Hz that the speech tokenizer and the speaker encoder hear."""
 
@@ -53,7 +54,8 @@ class Voices:
 def extract(frontend: Any, sample_rate: int, prompt: Prompt, *, as_path: bool) -> Voice:
     """Compute a voice with the library's front end.
 
-    as_path: whether this generation of the library takes the path of a sound file, or [1, n] samples at 16 kHz.
+    as_path: whether this generation of the library takes the path of a sound file, or [1, n] samples at 16 kHz. Of
+    those it would make the mel too, without the upper band; so that is made here, as the later generation makes it.
     """
     if prompt.duration_s > LONGEST_PROMPT_S:
         raise RequestError(
@@ -67,10 +69,24 @@ def extract(frontend: Any, sample_rate: int, prompt: Prompt, *, as_path: bool) -
     else:
         heard = resample(prompt.samples, prompt.sample_rate, TOKENIZER_RATE)[None]
         features = frontend.frontend_zero_shot("", "", heard, sample_rate, "")
+        features["prompt_speech_feat"] = _mel(frontend, sample_rate, prompt)
     if torch.cuda.is_available():
         # The language model and the rest run on streams of their own.
         torch.cuda.current_stream().synchronize()
-    return Voice(features["flow_prompt_speech_token"], features["prompt_speech_feat"], features["flow_embedding"])
+    return _voice(features["flow_prompt_speech_token"], features["prompt_speech_feat"], features["flow_embedding"])
+
+
+def _mel(frontend: Any, sample_rate: int, prompt: Prompt) -> Tensor:
+    """[1, n, 80] at 50 Hz, of the recording itself."""
+    samples = resample(prompt.samples, prompt.sample_rate, sample_rate)[None]
+    mel: Tensor = frontend._extract_speech_feat(samples)[0]  # noqa: SLF001 - it has no other name
+    return mel
+
+
+def _voice(tokens: Tensor, mel: Tensor, embedding: Tensor) -> Voice:
+    """Trimmed to two frames a token."""
+    count = min(mel.shape[1] // FRAMES_PER_TOKEN, tokens.shape[1])
+    return Voice(tokens[:, :count], mel[:, : FRAMES_PER_TOKEN * count], embedding)
 
 
 def load_wav(path: str, target_sr: int, min_sr: int = TOKENIZER_RATE) -> Tensor:

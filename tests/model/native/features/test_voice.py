@@ -1,4 +1,8 @@
-"""A prompt's features against those of the library's own front end, on the same audio at 16 kHz."""
+"""A prompt's features against those of the library's own front end.
+
+Its snapshot takes audio at 16 kHz and makes the mel of that too; later ones make it of the recording at 24 kHz, and so
+do we. So the library is asked twice: for tokens and speaker, and for the mel of what it would resample today.
+"""
 
 import importlib
 import resource
@@ -57,9 +61,12 @@ class Pair(NamedTuple):
     def theirs(self, prompt: Prompt) -> VoiceFeatures:
         """What the library hands its models."""
         given = self.library.frontend_zero_shot("", "", heard_by_library(prompt), spectra.MEL_RATE, "")
+        mel, _ = self.library._extract_speech_feat(heard_by_library(prompt, spectra.MEL_RATE))
+        tokens = given["flow_prompt_speech_token"][0]
+        count = min(mel.shape[1] // 2, len(tokens))
         return VoiceFeatures(
-            speech_tokens=given["flow_prompt_speech_token"][0],
-            mel=given["prompt_speech_feat"][0],
+            speech_tokens=tokens[:count],
+            mel=mel[0, : 2 * count],
             embedding=given["flow_embedding"][0],
         )
 
@@ -105,11 +112,11 @@ def make_prompt(samples: NDArray[np.float32], rate: int = 16_000) -> Prompt:
     return Prompt(samples, rate, "a digest")
 
 
-def heard_by_library(prompt: Prompt) -> Tensor:
-    """[1, n] at 16 kHz, resampled by the transform that the library's `load_wav` uses."""
+def heard_by_library(prompt: Prompt, rate: int = 16_000) -> Tensor:
+    """[1, n] at `rate`, resampled by the transform that the library's `load_wav` uses."""
     from torchaudio.transforms import Resample
 
-    resampled: Tensor = Resample(prompt.sample_rate, 16_000)(torch.from_numpy(prompt.samples.copy())[None])
+    resampled: Tensor = Resample(prompt.sample_rate, rate)(torch.from_numpy(prompt.samples.copy())[None])
     return resampled
 
 
@@ -135,6 +142,16 @@ def test_features_are_the_librarys(pair: Pair, prompt: Prompt) -> None:
     assert int(ours.speech_tokens.max()) < 6561
     assert len(set(ours.speech_tokens.tolist())) > 10
     assert torch.isfinite(ours.mel).all()
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+def test_a_recordings_upper_band_is_in_its_mel(pair: Pair, rate: int) -> None:
+    """It is the whole difference: a recording at 16 kHz is heard as ever."""
+    prompt = make_prompt(sounds.voice(2.0, rate), rate)
+    before = pair.library.frontend_zero_shot("", "", heard_by_library(prompt), spectra.MEL_RATE, "")
+    apart = (pair.ours.extract(prompt).mel - before["prompt_speech_feat"][0]).abs().max(dim=0).values
+    assert apart[:60].max() < 0.1
+    assert apart[72:].max() > 0.5 if rate > 16_000 else apart.max() < 1e-4
 
 
 @pytest.mark.full

@@ -58,8 +58,8 @@ class FeatureExtractor:
     def extract(self, prompt: Prompt) -> VoiceFeatures:
         """Compute a voice's features. Raises RequestError where the prompt cannot be one.
 
-        The mel, too, is made from the audio at 16 kHz, as in the library of 2025. Newer ones make it from the upload,
-        which gives another mel, in the uppermost bins, where the upload has a higher rate.
+        The mel is made from the recording itself, as in the library since late 2025. Before, it was made from the audio
+        at 16 kHz, which gives another one, in the uppermost bins, where the recording has a higher rate.
         """
         # The caller is a stream's thread: helpers of its own would take the cores from the networks' (see `lanes`).
         with using_threads(1):
@@ -69,7 +69,7 @@ class FeatureExtractor:
         heard = _hear(prompt)
         tokens = self._tokenizer(log_mel(heard).numpy())
         embedding = self._speaker(fbank(heard).numpy())
-        frames = mel(resample(heard.numpy(), HEARD_RATE, MEL_RATE))
+        frames = mel(resample(prompt.samples, prompt.sample_rate, MEL_RATE))
         count = min(len(frames) // FRAMES_PER_TOKEN, len(tokens))
         if count == 0 or not np.isfinite(embedding).all():
             raise RequestError(
