@@ -42,6 +42,9 @@ class TestBeforeTheFirstChunk:
         assert "RuntimeError: told to fail" in trace
         assert "tests/engines.py" in trace
 
+    def test_the_engine_made_no_audio(self, server: Server) -> None:
+        assert "no audio" in check_error(server.speak(text="chunks=0"), 500, "synthesis_failed")
+
     def test_the_engine_refused(self, server: Server) -> None:
         assert check_error(server.speak(text="refuse=0"), 422, "unspeakable_text", "text") == "told to refuse"
 

@@ -32,6 +32,7 @@ HEARTBEAT_S = 0.5
 """At most one heartbeat in this time; chunks tell as much."""
 SUSPICIOUS_FAILURES = 3
 """Failed jobs in a row after which the engine must prove itself."""
+NO_AUDIO = "the model made no audio of this text: try again, or with another seed"
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Loop:
         if job.cancelled.is_set():
             return Cancelled(job_id)
         if "first_chunk" not in timings:
-            return Failed(job_id, FailureCode.UNSPEAKABLE_TEXT, "the text gave no audio")
+            return Failed(job_id, FailureCode.ENGINE_FAILED, NO_AUDIO)
         return Done(job_id, timings)
 
     def _speak(self, job: _Running) -> dict[str, float]:

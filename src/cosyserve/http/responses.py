@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cosyserve.audio.encoding import encoding
 from cosyserve.audio.formats import BYTES_PER_SAMPLE, check_sample_rate, output_rate
-from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed, UnspeakableText
+from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed
 from cosyserve.http import events
 from cosyserve.pool.seam import Admitted, SpeechPool
 from cosyserve.speech.requests import SpeechRequest
@@ -101,7 +101,7 @@ class SpeechResponse:
         stream = admitted.stream
         pcm = await stream.take()
         if pcm is None:
-            raise UnspeakableText("the text gave no audio", param="text")
+            raise SynthesisFailed("the engine made no audio of this text")
         sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
         async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
             media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type

@@ -12,7 +12,7 @@ import structlog
 
 from cosyserve.audio.encoding import encoding
 from cosyserve.audio.formats import output_rate
-from cosyserve.errors import ListenerError, ListenerGone, ServiceError, SynthesisFailed, UnspeakableText
+from cosyserve.errors import ListenerError, ListenerGone, ServiceError, SynthesisFailed
 from cosyserve.live.messages import Message
 from cosyserve.live.outlet import Outlet
 from cosyserve.live.session import Clause
@@ -146,7 +146,7 @@ class Speaker:
         assert turn.report is not None
         pcm = await stream.take()
         if pcm is None:
-            raise UnspeakableText("the text gave no audio", param="text")
+            raise SynthesisFailed("the engine made no audio of this text")
         speech = turn.speech
         rate = output_rate(speech.format, stream.sample_rate, speech.sample_rate)
         description: Message = {"format": speech.format, "sample_rate": rate, "channels": 1, "seed": seed}

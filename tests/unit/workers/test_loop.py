@@ -27,7 +27,7 @@ from cosyserve.protocol import (
 )
 from cosyserve.wire.queues import Outbox
 from cosyserve_workers.engine import EngineBroken, RequestError
-from cosyserve_workers.loop import SUSPICIOUS_FAILURES, Loop
+from cosyserve_workers.loop import NO_AUDIO, SUSPICIOUS_FAILURES, Loop
 from cosyserve_workers.pcm import to_pcm16
 from tests.serving import DEADLINE_S, wait_for
 
@@ -180,10 +180,10 @@ def test_empty_pieces_are_no_chunks(house: House) -> None:
 
 
 @pytest.mark.parametrize("pieces", [[], [NOTHING, NOTHING]], ids=["no pieces", "empty pieces"])
-def test_a_text_that_gives_no_audio_is_unspeakable(house: House, pieces: list[NDArray[np.float32]]) -> None:
+def test_a_text_that_gives_no_audio_is_the_models_failure(house: House, pieces: list[NDArray[np.float32]]) -> None:
     house.play(1, yielding(*pieces))
 
-    assert house.next() == Failed(1, FailureCode.UNSPEAKABLE_TEXT, "the text gave no audio")
+    assert house.next() == Failed(1, FailureCode.ENGINE_FAILED, NO_AUDIO)
 
 
 @pytest.mark.parametrize("code", [FailureCode.UNSPEAKABLE_TEXT, FailureCode.INVALID_PROMPT])

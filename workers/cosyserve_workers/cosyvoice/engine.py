@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cosyserve.protocol import DEFAULT_STREAMS, Mode, Prompt, Synthesize
+from cosyserve_workers.cosyvoice.least_length import keep_least_length
 from cosyserve_workers.cosyvoice.loading import Loaded
 from cosyserve_workers.cosyvoice.randomness import use_dice
 from cosyserve_workers.cosyvoice.speech import Conditioning, Job, Speech, Stopped
@@ -43,6 +44,7 @@ class CosyVoiceEngine:
             lambda prompt: extract(cosyvoice.frontend, self.sample_rate, prompt, as_path=loaded.prompts_as_paths)
         )
         self._names = itertools.count()
+        keep_least_length(cosyvoice.model.llm)
         use_dice(cosyvoice.model)
 
     def warm_up(self) -> None:

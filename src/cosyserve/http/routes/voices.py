@@ -95,7 +95,6 @@ async def get_audio(request: Request) -> Response:
 async def delete_voice(request: Request) -> JSONResponse:
     """Running requests that speak with it finish."""
     service, name = service_of(request), request.path_params["name"]
-    await service.voices.look_for(name)
     if name_key(name) == DEFAULT_VOICE:
         raise InvalidVoiceName(f"{DEFAULT_VOICE!r} is the configured voice: it cannot be deleted", param="name")
     await service.voices.look_for(name)

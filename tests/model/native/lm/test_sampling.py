@@ -17,7 +17,7 @@ def plain_token(logits: Tensor, spoken: list[int], minimum: int, draws: Tensor) 
     """One step of one stream, [vocab] logits, straight from the definition."""
     scores = logits.clone()
     if len(spoken) < minimum:
-        scores[STOP] = -math.inf
+        scores[STOP:] = -math.inf
     probabilities = scores.softmax(dim=0).tolist()
     nucleus: list[int] = []
     summed = 0.0
@@ -87,13 +87,14 @@ def test_a_repeated_token_is_masked_before_drawing_again() -> None:
 
 
 @pytest.mark.parametrize("stop", [STOP, STOP + 1, STOP + 2])
-def test_the_stop_token_alone_waits_for_the_minimum(stop: int) -> None:
+def test_all_stops_wait_for_the_minimum(stop: int) -> None:
     sampler = Sampler(1, 8, CPU)
     sampler.start(0, seed=5, segment=0, minimum=4, maximum=8)
     logits = torch.zeros(1, VOCAB)
     logits[0, stop] = 50.0
     tokens = [sampler.sample([0], logits).item() for _ in range(5)]
-    assert tokens.index(stop) == (4 if stop == STOP else 0)
+    assert tokens.index(stop) == 4
+    assert max(tokens[:4]) < STOP
 
 
 def test_equal_scores_are_taken_by_rising_id() -> None:

@@ -1,10 +1,10 @@
 """Repetition-aware sampling for many streams at once, each with draws of its own.
 
-The definition is upstream's newest (`Qwen2LM.inference_wrapper`, `sampling_ids`, `ras_sampling`, `nucleus_sampling`;
-after VALL-E 2, Chen et al. 2024, arXiv:2406.05370). At step i of a stream:
+The definition is, but for the first step, upstream's newest (`Qwen2LM.inference_wrapper`, `sampling_ids`,
+`ras_sampling`, `nucleus_sampling`; after VALL-E 2, Chen et al. 2024, arXiv:2406.05370). At step i of a stream:
 
-1. The scores of the next token are masked at the stop token 6561 while i is below the minimum length. (Only there: the
-   two ids after it end the speech too, whenever they come.)
+1. The scores of the next token are masked at 6561 and above, all of which end the speech, while i is below the minimum
+   length. (Upstream masks 6561 alone, and speech may end sooner by the two ids after it.)
 2. Nucleus: of the probabilities, sorted from the largest, ties by the smaller id, those are kept before which less
    than `TOP_P` has been summed, at most `TOP_K` of them. A token is drawn among them by their probabilities.
 3. Where that token is among the last `WINDOW` tokens at least `WINDOW * TAU_R` times (at 10 * 0.1: once), it is masked
@@ -86,8 +86,7 @@ class Sampler:
         steps = self._steps[slots]
         draws = self._draws[slots, steps.clamp(max=self.max_steps - 1)]
         spoken = self._spoken[slots]
-        scores = logits.float()
-        scores = mask_tokens(scores, torch.full_like(steps, STOP), where=steps < self._minimum[slots])
+        scores = mask_stops(logits.float(), where=steps < self._minimum[slots])
         tokens = draw_from_nucleus(scores, draws[:, 0])
         repeated = (spoken == tokens[:, None]).sum(dim=1) >= WINDOW * TAU_R
         again = draw_from_all(mask_tokens(scores, tokens, where=repeated), draws[:, 1])
@@ -95,6 +94,11 @@ class Sampler:
         self._spoken[slots, steps % WINDOW] = tokens
         self._steps[slots] = steps + 1
         return tokens
+
+
+def mask_stops(scores: Tensor, where: Tensor) -> Tensor:
+    """Return [B, vocab] scores with minus infinity at all tokens that end the speech in the rows `where`, [B] bool."""
+    return torch.cat([scores[:, :STOP], scores[:, STOP:].masked_fill(where[:, None], -torch.inf)], dim=1)
 
 
 def mask_tokens(scores: Tensor, tokens: Tensor, where: Tensor) -> Tensor:
