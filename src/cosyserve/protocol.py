@@ -1,4 +1,4 @@
-"""The messages between the front end and its workers: frozen dataclasses, nothing else.
+"""The messages between the front end and its workers: frozen dataclasses, and how their texts are marked.
 
 Parent to worker: `Synthesize`, `Cancel`, `Shutdown`. Worker to parent: `Ready` or `LoadFailed` once, then
 `Heartbeat`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is free
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 
 
 END_OF_PROMPT = "<|endofprompt|>"
-"""What ends an instruction in the model's input."""
+"""What ends an instruction, or a system prompt, in the model's input."""
 DEFAULT_STREAMS = 10
 """Streams at once in one of our engines, where the settings leave it to them."""
+
+
+def split_system_prompt(text: str) -> tuple[str, str]:
+    """What stands before the first `END_OF_PROMPT`, "" where there is none, and what follows.
+
+    The former is never spoken: it is CosyVoice3's system prompt, as upstream's own inputs have it.
+    """
+    before, mark, after = text.partition(END_OF_PROMPT)
+    return (before, after) if mark else ("", text)
 
 
 class Mode(StrEnum):
@@ -84,6 +93,7 @@ class EngineConfig:
 class Synthesize:
     """One job. `prompt` is never None: the front end has put the default prompt in where none was sent.
 
+    text, prompt_text: may begin with a system prompt, see `split_system_prompt`.
     instruction: ends in `END_OF_PROMPT` in the mode instruct2, empty in the others.
     prompt_text: the prompt's transcript in the mode zero_shot, empty in the others.
     speed: 1.0 is the model's own pace, 2.0 twice as fast. seed: 0 to 2**31 - 1, always set.

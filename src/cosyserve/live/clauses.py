@@ -1,6 +1,9 @@
 """Text that arrives in pieces, cut into clauses that can be spoken one by one."""
 
+import re
 import unicodedata
+
+from cosyserve.protocol import END_OF_PROMPT, split_system_prompt
 
 ALWAYS_END = frozenset("。！？；…\n")
 """Ends a sentence whatever follows."""
@@ -22,12 +25,25 @@ ABBREVIATIONS = frozenset(
     {"approx", "apt", "ave", "capt", "co", "col", "corp", "dept", "dr", "eg", "etc", "gen", "gov", "ie", "inc", "jr"}
     | {"lt", "ltd", "mr", "mrs", "ms", "nos", "prof", "rep", "rev", "sen", "sgt", "sr", "st", "vol", "vs"}
 )
+NUMBERED = frozenset(
+    {"app", "art", "ch", "chap", "eq", "eqs", "ex", "fig", "figs", "no", "nr", "num", "op", "para", "pp", "pt", "pts"}
+    | {"sec", "tab", "ver"}
+)
+"""Abbreviations before a number: `No. 5` goes on, and `No.` is a sentence."""
+_SPACE = re.compile(r"\s+(?![\s\d])|(?<![\s\d])\s+")
+_UNIT = re.compile(r"[!-~\d]+(?:(?<=\d)[\s，：](?=\d)[!-~\d]+)*|.", re.DOTALL)
+"""A number, a URL or the like, or one character of a script without spaces."""
 
 
 class ClauseCutter:
-    """One an utterance. However a text is cut into pieces, the clauses are the same."""
+    """One an utterance. However a text is cut into pieces, the clauses are the same.
+
+    system_prompt: what came before the text (`split_system_prompt`); its mark is looked for until a clause is cut.
+    """
 
     def __init__(self) -> None:
+        self.system_prompt = ""
+        self._begun = False
         self._text = ""
         self._looked_at = 0
         self._weight = 0
@@ -41,6 +57,8 @@ class ClauseCutter:
     def feed(self, text: str) -> list[str]:
         """The clauses that are complete with this text."""
         self._text += text
+        if not self._begun and END_OF_PROMPT in self._text:
+            self._begin()
         clauses = []
         while (end := self._find_end()) is not None:
             clauses += self._cut(end)
@@ -49,28 +67,51 @@ class ClauseCutter:
     def flush(self) -> list[str]:
         """The rest, where it can be spoken; the next text begins anew."""
         clauses = self._cut(len(self._text))
-        self._spoken = False
+        self._spoken = self._begun = False
         return clauses
+
+    def _begin(self) -> None:
+        self.system_prompt, self._text = split_system_prompt(self._text)
+        self._looked_at = self._weight = 0
+        self._begun = True
 
     def _find_end(self) -> int | None:
         """How far the first clause goes, or None while that cannot be told."""
         text = self._text
         while self._looked_at < len(text):
             place = self._looked_at
-            following = text[place + 1 : place + 2]
-            needs_more = text[place] in END_BEFORE_SPACE or text[place] in PAUSE_BEFORE_SPACE
-            if needs_more and not following:
+            if self._needs_more(place):
                 return None
             self._looked_at += 1
             self._weight += _weight(text[place])
-            if self._ends_at(place, following):
+            if self._ends_at(place):
                 return place + 1
             if place + 1 >= MAX_CLAUSE_CHARS:
-                return _last_space(text[: place + 1]) or place + 1
+                return _last_gap(text[: place + 1])
         return None
 
-    def _ends_at(self, place: int, following: str) -> bool:
+    def _needs_more(self, place: int) -> bool:
+        """Whether it hangs on what has not come yet if the clause ends here."""
         character = self._text[place]
+        if (character in END_BEFORE_SPACE or character in PAUSE_BEFORE_SPACE) and len(self._text) == place + 1:
+            return True
+        return self._may_go_on(place) and not self._next_visible(place)
+
+    def _may_go_on(self, place: int) -> bool:
+        """Whether a digit behind this mark would belong to what is before it: `No. 5`, `14：30`, `May 5, 2024`."""
+        character = self._text[place]
+        if character == ".":
+            return _last_word(self._text[:place]).lower() in NUMBERED
+        pauses = character in ALWAYS_PAUSE or character in PAUSE_BEFORE_SPACE
+        return pauses and place > 0 and self._text[place - 1].isdecimal()
+
+    def _next_visible(self, place: int) -> str:
+        return self._text[place + 1 :].lstrip(" \t\u00a0\u3000")[:1]
+
+    def _ends_at(self, place: int) -> bool:
+        character, following = self._text[place], self._text[place + 1 : place + 2]
+        if self._may_go_on(place) and self._next_visible(place).isdecimal():
+            return False
         closed = following.isspace() or following in CLOSERS
         if character in ALWAYS_END or (character in END_BEFORE_SPACE and closed):
             return self._weight >= MIN_SENTENCE_WEIGHT and not (
@@ -81,9 +122,11 @@ class ClauseCutter:
         return False
 
     def _cut(self, end: int) -> list[str]:
-        clause, rest = self._text[:end].strip().lstrip(CLOSERS).lstrip(), self._text[end:]
-        self._text = rest
+        # A mark this late is before nothing that could still be kept from being spoken.
+        clause = self._text[:end].replace(END_OF_PROMPT, " ").strip().lstrip(CLOSERS).lstrip()
+        self._text = self._text[end:]
         self._looked_at = self._weight = 0
+        self._begun = True
         if not _is_speakable(clause):
             return []
         self._spoken = True
@@ -103,7 +146,7 @@ def _is_speakable(text: str) -> bool:
 
 def _is_abbreviation(before: str) -> bool:
     """Whether a full stop after this belongs to the word: Dr., e.g., U.S., J."""
-    word = before.rsplit(maxsplit=1)[-1].lstrip("\"'“‘([{") if before.strip() else ""
+    word = _last_word(before)
     return (
         "." in word.rstrip(".")
         or (len(word) == 1 and word.isalpha() and word.isascii())
@@ -111,5 +154,16 @@ def _is_abbreviation(before: str) -> bool:
     )
 
 
-def _last_space(text: str) -> int:
-    return max(text.rfind(" "), text.rfind("\t")) + 1
+def _last_word(text: str) -> str:
+    return text.rsplit(maxsplit=1)[-1].lstrip("\"'“‘([{") if text.strip() else ""
+
+
+def _last_gap(text: str) -> int:
+    """Where to cut a text that goes on: best at a space, and neither in a number nor in a word."""
+    # What is last may go on, behind a space too.
+    most = len(text.rstrip())
+    for end in (_SPACE, _UNIT):
+        places = [found.end() for found in end.finditer(text) if found.end() < most]
+        if places:
+            return places[-1]
+    return len(text)

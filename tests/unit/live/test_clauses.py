@@ -41,6 +41,16 @@ def said(text: str) -> str:
         ("At 10:30, we meet.", ["At 10:30, we meet."]),
         ("first line\nsecond line", ["first line", "second line"]),
         ("Wait... what is that?", ["Wait...", "what is that?"]),
+        ("My house is No. 5 Baker Street. It is old.", ["My house is No. 5 Baker Street.", "It is old."]),
+        ("That is all, no. Then I left.", 2),
+        ("I do not think so, no. That is all.", ["I do not think so,", "no. That is all."]),
+        ("Look at Fig. 3. Then read on.", ["Look at Fig. 3.", "Then read on."]),
+        ("See pp. 12 and vol. 3, please. Thanks.", ["See pp. 12 and vol. 3,", "please.", "Thanks."]),
+        ("现在的北京时间是14：30，请注意。", ["现在的北京时间是14：30，", "请注意。"]),
+        ("现在的北京时间：14点整。", ["现在的北京时间：", "14点整。"]),
+        ("号码是１，２３４，５６７。好的好的。", ["号码是１，２３４，５６７。", "好的好的。"]),
+        ("On Friday, May 5, 2024, we met.", ["On Friday, May 5, 2024,", "we met."]),
+        ("It happened in 1990. 5 people came.", ["It happened in 1990.", "5 people came."]),
         ("", []),
         ("?!... 。", []),
     ],
@@ -64,6 +74,49 @@ def test_a_clause_leaves_with_its_last_character() -> None:
     assert cutter.feed("！") == ["欢迎光临！"]
     assert cutter.feed("Hello there.") == []
     assert cutter.feed(" ") == ["Hello there."]
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [("Go and find No. ", "5 Baker Street. "), ("现在的北京时间是14：", "30，"), ("Now look at page 3.", "5 of it, ")],
+)
+def test_a_digit_that_may_follow_is_waited_for(text: str, more: str) -> None:
+    cutter = ClauseCutter()
+    assert cutter.feed(text) == []
+    assert "".join([*cutter.feed(more), *cutter.flush()]) == (text + more).strip()
+
+
+def test_a_sentence_that_ends_in_a_digit_waits_for_a_space_alone() -> None:
+    cutter = ClauseCutter()
+    assert cutter.feed("Now look at page 3.") == []
+    assert cutter.feed(" ") == ["Now look at page 3."]
+
+
+@pytest.mark.parametrize("number", ["299792458", "2024/10/05", "138 0013 8000", "１２３４５"])
+def test_nor_does_the_limit_cut_a_number(number: str) -> None:
+    for before in range(MAX_CLAUSE_CHARS - 20, MAX_CLAUSE_CHARS):
+        assert any(number in clause for clause in cut("字" * before + number + "字" * 50))
+
+
+class TestSystemPrompts:
+    TEXT = "You are a helpful assistant. 请用广东话表达。<|endofprompt|>收到好友的礼物。今天真好！"
+
+    def test_is_no_clause(self) -> None:
+        cutter = ClauseCutter()
+        assert cutter.feed(self.TEXT) == ["收到好友的礼物。", "今天真好！"]
+        assert cutter.system_prompt == "You are a helpful assistant. 请用广东话表达。"
+
+    def test_one_sentence_may_come_in_pieces(self) -> None:
+        cutter = ClauseCutter()
+        assert cutter.feed("You are a helpful") == cutter.feed(" assistant.<|endof") == []
+        assert cutter.feed("prompt|>Hello there. ") == ["Hello there."]
+        assert cutter.system_prompt == "You are a helpful assistant."
+
+    def test_a_mark_that_comes_later_is_left_out(self) -> None:
+        cutter = ClauseCutter()
+        assert cutter.feed("Hello there. ") == ["Hello there."]
+        assert cutter.feed("And now <|endofprompt|>goodbye. ") == ["And now  goodbye."]
+        assert cutter.system_prompt == ""
 
 
 def test_without_punctuation_there_is_a_limit() -> None:
