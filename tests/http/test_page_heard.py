@@ -88,6 +88,15 @@ class TestKeeping:
 
 
 class TestHearingAgain:
+    def test_another_voice_with_the_same_seed(self, reader: Reader) -> None:
+        reader.page.click("#same-seed", force=True)
+        reader.await_text("status", "There is no seed yet")
+        reader.speak("chunks=1")
+        reader.await_text("status", DONE)
+        reader.page.click("#same-seed")
+        assert reader.page.input_value("#seed") == reader.text("used-seed")
+        assert f"seed={reader.text('used-seed')}" in reader.page.input_value("#curl")
+
     def test_the_same_samples(self, reader: Reader) -> None:
         hear(reader, 1, 2)
         reader.in_page(_KEEP_WHAT_PLAYS)

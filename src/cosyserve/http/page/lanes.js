@@ -116,9 +116,17 @@ export function drawSound(pen, box, course, spanS, colours) {
     // Silence is a thin line: it is heard, too.
     const height = Math.max(1, Math.pow(peaks[i], 0.7) * box.height);
     pen.fillStyle = gaps[i] ? colours.warning : colours.accent;
-    if (gaps[i]) pen.fillRect(x, box.y, PITCH, box.height);
+    if (gaps[i]) drawGap(pen, { ...box, x, width: PITCH });
     else pen.fillRect(x, middle - height / 2, BAR, height);
   }
+}
+
+/** Pale, since there may be many, on a strong foot, since there should be none. */
+function drawGap(pen, { x, y, width, height }) {
+  pen.globalAlpha = 0.28;
+  pen.fillRect(x, y, width, height);
+  pen.globalAlpha = 1;
+  pen.fillRect(x, y + height - 4, width, 4);
 }
 
 /** The buckets that lie in each bar of a picture, joined to one number. */

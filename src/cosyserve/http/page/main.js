@@ -79,6 +79,7 @@ function onPart(mine) {
   showFigures(mine);
   timeline.touch();
   setReady(byId("download"), mine.complete);
+  setReady(byId("same-seed"), true);
 }
 
 function onEnd(mine) {
@@ -143,6 +144,16 @@ async function heardAs(format) {
   return (await speak({ ...asked, seed, format })).blob();
 }
 
+/** The next one shall differ in what else is changed alone. */
+function onSameSeed() {
+  if (!utterance?.seed) {
+    tell("noSeedYet");
+    return;
+  }
+  byId("seed").value = utterance.seed;
+  showCurl();
+}
+
 async function onCopy() {
   const line = byId("curl");
   try {
@@ -188,6 +199,7 @@ onSubmit("key-form", onKey);
 onSubmit("speech", onSpeak);
 byId("stop").addEventListener("click", onStop);
 byId("download").addEventListener("click", () => guard(onDownload));
+byId("same-seed").addEventListener("click", onSameSeed);
 byId("copy").addEventListener("click", () => guard(onCopy));
 byId("speech").addEventListener("input", showCurl);
 document.addEventListener("keydown", (event) => {
