@@ -80,7 +80,7 @@ class Server:
         self._log = tmp_path / "server.log"
         self._process: subprocess.Popen[bytes]
         self._client = httpx.Client(
-            timeout=DEADLINE_S,
+            timeout=LOADING_S if loads_model else DEADLINE_S,
             trust_env=False,
             verify=False,
             limits=httpx.Limits(max_keepalive_connections=0),
@@ -219,8 +219,9 @@ class Server:
         return [worker["pid"] for worker in self.model_info()["workers"]]
 
     def await_idle(self) -> None:
-        """Wait until no stream is in use and nobody is in line."""
-        wait_for(lambda: (info := self.model_info())["running"] == info["waiting"] == 0, "an idle server")
+        """Wait until no stream is in use, nobody is in line and no sound waits for a listener."""
+        held = ("running", "waiting", "buffered_bytes")
+        wait_for(lambda: not any(map(self.model_info().get, held)), "an idle server")
 
     def speak(self, *, headers: Mapping[str, str] | None = None, **fields: object) -> httpx.Response:
         """POST /synthesize and read the answer whole; bytes are sent as files, all else as text."""

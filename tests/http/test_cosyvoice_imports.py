@@ -57,10 +57,11 @@ def test_a_package_that_nothing_calls_need_not_be_installed(
 @pytest.mark.parametrize(
     ("line", "said", "remedy"),
     [
-        (
+        pytest.param(
             "import no_such_package",
             "the CosyVoice library needs the package no_such_package",
             f"{install('cosyvoice')}; where that does not bring it, pip install no_such_package",
+            marks=pytest.mark.full,
         ),
         (
             "raise RuntimeError('torn')",

@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from tests.http.wire import connect, receive_until, reset_on_close, speech
 from tests.serving import Script, Server, wait_for
 
 WARM_UP = 50
+AT_ONCE = 16
+WORKERS = 2
+HELPERS = 2
 MIB = 2**20
 GROWTH_MIB = 24
 """What a process may grow by: more than its allocator's moods, less than a leak of one stream's audio a request."""
@@ -51,9 +55,8 @@ def links(pid: int) -> Iterator[str]:
 def test_many_requests_leave_nothing_behind(requests: int, tmp_path: Path) -> None:
     """One in five goes away: before its first chunk, between chunks, politely or with a reset."""
     dice = random.Random(requests)
-    with Server(tmp_path, {"workers": {"count": 2}}) as server:
-        for number in range(WARM_UP):
-            request(server, dice, tmp_path, number)
+    with Server(tmp_path, {"workers": {"count": WORKERS}}) as server:
+        warm_up(server, dice, tmp_path)
         server.await_idle()
         pids = [server.pid, *server.worker_pids()]
         before = {pid: Figures.of(pid) for pid in pids}
@@ -63,7 +66,7 @@ def test_many_requests_leave_nothing_behind(requests: int, tmp_path: Path) -> No
 
         server.await_idle()
         wait_for(lambda: len(psutil.Process(server.pid).net_connections()) == 1, "every connection to be closed")
-        wait_for(lambda: all(Figures.of(pid).is_within(before[pid]) for pid in pids), "every process to hold no more")
+        wait_for(lambda: all(Figures.of(pid).is_within(before[pid]) for pid in pids), f"no more than {before}")
         after = {pid: Figures.of(pid) for pid in pids}
         info = server.model_info()
         assert (info["running"], info["waiting"], info["buffered_bytes"]) == (0, 0, 0)
@@ -74,6 +77,21 @@ def test_many_requests_leave_nothing_behind(requests: int, tmp_path: Path) -> No
             )
             assert after[pid].mib - before[pid].mib < GROWTH_MIB
         assert '"level": "error"' not in server.output()
+
+
+def warm_up(server: Server, dice: random.Random, folder: Path) -> None:
+    """Until there is all that is made when it is first needed: both helpers, and threads for many at once."""
+    for number in range(WARM_UP):
+        request(server, dice, folder, number)
+    with ThreadPoolExecutor(AT_ONCE) as clients:
+        while helpers(server) < HELPERS:
+            prompts = [sounds.prompt(2, hertz=100 + number) for number in range(AT_ONCE)]
+            list(clients.map(lambda prompt: server.speak(text="chunks=1", prompt_wav=prompt), prompts))
+
+
+def helpers(server: Server) -> int:
+    """How many processes decode recordings."""
+    return sum("cosyserve.wire.helper_main" in child.cmdline() for child in psutil.Process(server.pid).children())
 
 
 def request(server: Server, dice: random.Random, folder: Path, number: int) -> None:
