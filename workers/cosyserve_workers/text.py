@@ -8,14 +8,22 @@ _MARKER = re.compile(r"<\|.*?\|>", re.DOTALL)
 _HALF_MARKER = re.compile(r"<\||\|>")
 _PICTOGRAPHS = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\ufe00-\ufe0f\u20e3\U000e0000-\U000e007f]+")
 _UNSEEN = frozenset({"Cf", "Cs", "Co", "Cn"})
-SENTENCE_END = re.compile(r"(?<=[。！？!?；;])|(?<=\.)(?=\s)")
-PAUSE = re.compile(r"(?<=[，,、；;：:…])")
-SPACE = re.compile(r"(?<=\s)")
+_PHONE, _HIDDEN = re.compile(r"\[(?:[A-Z]{2}[0-2]|phone)\]"), "[phone]"
+
+INSIDE = r"[\x21-\x7e\d]"
+"""What numbers with their separators, times, URLs, paths and addresses are made of: no border is between two."""
+SENTENCE_END = re.compile(rf"(?<=[。！？；])|(?<=[!?;])(?!{INSIDE})|(?<=\.)(?=\s)(?!\s+\d)")
+PAUSE = re.compile(rf"(?<=[，、：…])(?<!\d.(?=\d))|(?<=[,;:])(?!{INSIDE})(?<!\d.(?=\s+\d))")
+SPACE = re.compile(r"(?<=\s)(?<!\d\s(?=\d))")
+BORDERS = (SENTENCE_END, PAUSE, SPACE)
+"""Where to cut a text, the best places first; none is in a number, a time, a URL, a path or an address."""
+_UNITS = (re.compile(rf"{INSIDE}+(?:(?<=\d)[\s，：](?=\d){INSIDE}+)*|.", re.DOTALL), re.compile(r".*?[\W_]", re.DOTALL))
+"""Between which to halve what has no border: characters and whole spans; in one long span, what ends in a mark."""
 
 
 def clean(text: str) -> str:
-    """Without what only a machine could have meant; white space in single spaces, none at the ends."""
-    kept = "".join(_visible(char) for char in text)
+    """Composed (NFC), without what only a machine could have meant; white space in single spaces, none at the ends."""
+    kept = "".join(_visible(char) for char in unicodedata.normalize("NFC", text))
     return " ".join(without_markers(_PICTOGRAPHS.sub(" ", kept)).split())
 
 
@@ -30,6 +38,15 @@ def without_markers(text: str) -> str:
     """Leave out `<|...|>`, whatever is in it, and halves of it: they steer the model and say nothing."""
     # Spaces take their place, so that the halves around one cannot become another.
     return _HALF_MARKER.sub(" ", _MARKER.sub(" ", text))
+
+
+def shielded(text: str) -> tuple[str, Callable[[str], str]]:
+    """Hide phonemes like `[IY1]`, whose digits a normaliser would read aloud, behind a word in brackets.
+
+    Returns the text for the normaliser, and what brings them back, in their order: called with its pieces one by one.
+    """
+    hidden = iter(_PHONE.findall(text))
+    return _PHONE.sub(_HIDDEN, text), lambda piece: _PHONE.sub(lambda found: next(hidden, found[0]), piece)
 
 
 def is_speakable(text: str) -> bool:
@@ -47,7 +64,7 @@ def pack(text: str, borders: tuple[re.Pattern[str], ...], limit: int, size: Call
             yield text
         return
     if not borders:
-        middle = len(text) // 2
+        middle = _middle(text)
         if not middle:
             yield text
             return
@@ -61,3 +78,14 @@ def pack(text: str, borders: tuple[re.Pattern[str], ...], limit: int, size: Call
             packed = ""
         packed += piece
     yield from pack(packed, borders[1:], limit, size)
+
+
+def _middle(text: str) -> int:
+    """Where to halve it."""
+    half = len(text) // 2
+    for unit in _UNITS:
+        places = (found.end() for found in unit.finditer(text) if found.end() < len(text))
+        nearest = min(places, key=lambda place: abs(place - half), default=0)
+        if nearest:
+            return nearest
+    return half

@@ -25,6 +25,7 @@ UNSPEAKABLE = [
     "\x00\x07",
     "\u200b\ufeff",
     "<|endofprompt|>",
+    "You are a helpful assistant.<|endofprompt|>",
     "  \n\t ",
     "（）【】",
 ]
@@ -79,6 +80,38 @@ def test_the_models_own_controls_reach_it(cosyvoice: Any, control: str) -> None:
     assert control in segment
     for tag in re.findall(r"\[\w+\]|</?\w+>", control):
         assert len(cosyvoice.text.tokens(tag)) == 1, "one of the tokenizer's own"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("他说[L][IY1][D]好，共2个", ["[L]", "[IY1]", "[D]"]),
+        ("I want to [R][IY1][D] all 12 of it", ["[R]", "[IY1]", "[D]"]),
+        ("报道[j][i\u030c]予好评", ["[j]", "[ǐ]"]),
+        ("[breath]3[laughter]<strong>重点</strong>", ["[breath]", "[laughter]", "<strong>", "</strong>"]),
+    ],
+)
+def test_no_normaliser_reads_a_token(cosyvoice: Any, text: str, tokens: list[str]) -> None:
+    for spoken in ("".join(cosyvoice.text.segments(text)), cosyvoice.text.prompt_text(text)):
+        assert re.findall(r"\[[^\]]*\]|</?strong>", spoken) == tokens
+        assert not re.search(r"\d", re.sub(r"\[[^\]]*\]", "", spoken))
+
+
+@pytest.mark.parametrize(
+    "text", ["光速是299,792,458米每秒，", "打开https://www.example.com/a?b=c看看，", "现在是14：30，"]
+)
+def test_no_block_ends_in_a_span(cosyvoice: Any, text: str) -> None:
+    """It is read each time as it is read alone."""
+    alone = "".join(cosyvoice.text.segments(text)).rstrip("，。")
+    assert "".join(cosyvoice.text.segments(text * 60)).count(alone) == 60
+
+
+def test_what_normalises_to_nothing_is_unspeakable(
+    cosyvoice: Any, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library.frontend, "text_normalize", lambda text, split: [] if split else "")
+    with pytest.raises(RequestError, match="nothing to say"):
+        list(cosyvoice.stream(kit.request(text="ㄅ"), kit.never))
 
 
 @pytest.mark.parametrize(

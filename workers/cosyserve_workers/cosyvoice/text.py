@@ -4,12 +4,14 @@
 |---|---|
 | control and invisible characters, private and unassigned code points | removed; line breaks and tabs count as spaces |
 | emoji and pictographs | removed: the model has no sound for them, and makes one up |
-| `<|endofprompt|>` and anything else of the form `<|...|>` | removed: a caller's text must not end the prompt |
-| `[breath]`, `[laughter]`, `<strong>...</strong>` and the like | kept: they are the model's own controls |
+| `...<|endofprompt|>` at the beginning of a text or transcript | CosyVoice3's system prompt; removed for CosyVoice2 |
+| `<|endofprompt|>` elsewhere, and anything else of the form `<|...|>` | removed: a text must not end the prompt again |
+| `[breath]`, `<strong>...</strong>`, `[IY1]`, `[ǐ]` and the like | kept, composed (NFC): the model's own controls |
 | nothing left with a letter or a digit in it | RequestError: there is nothing to say |
 | one or two characters | spoken, with the full stop that the library appends |
 | more than `BLOCK_CHARS` characters | normalised block by block: the first sound need not wait for the last page |
-| a segment of more than `SEGMENT_TOKENS` tokens | cut at commas, then at spaces, then anywhere |
+| a segment of more than `SEGMENT_TOKENS` tokens | cut at commas, then at spaces, then between characters |
+| a number with its separators, a time, a URL, a path | never cut, unless it is longer than a block or segment itself |
 | what the library's normaliser fails on | spoken as it is written |
 
 The library's own rules (numbers to words, 60 to 80 tokens a segment) apply between the first step and the last.
@@ -20,9 +22,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from cosyserve.protocol import END_OF_PROMPT, FailureCode
+from cosyserve.protocol import END_OF_PROMPT, FailureCode, split_system_prompt
 from cosyserve_workers.engine import RequestError
-from cosyserve_workers.text import PAUSE, SENTENCE_END, SPACE, clean, is_speakable, pack, without_markers
+from cosyserve_workers.text import BORDERS, clean, is_speakable, pack, shielded, without_markers
 
 BLOCK_CHARS = 300
 """Normalising takes about a millisecond a character on a slow core. Whole requests of everyday length fit in."""
@@ -56,52 +58,67 @@ class TextFrontEnd:
         return ids
 
     def segments(self, text: str) -> Iterator[str]:
-        """Cut a request's text into what is spoken at one go. Raises RequestError where there is nothing to say."""
+        """Cut a request's text into what is spoken at one go. text: without its system prompt.
+
+        Raises RequestError where there is nothing to say: at once, or at the end where nothing is left of it by then.
+        """
         cleaned = clean(text)
         if not is_speakable(cleaned):
-            raise RequestError(
-                FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script"
-            )
+            raise _nothing_to_say()
         return self._cut_up(cleaned)
 
     def _cut_up(self, cleaned: str) -> Iterator[str]:
-        for block in pack(cleaned, (SENTENCE_END, PAUSE, SPACE), BLOCK_CHARS, len):
+        spoken = ""
+        for block in pack(cleaned, BORDERS, BLOCK_CHARS, len):
             for segment in self._normalise(block):
-                spoken = without_markers(segment).strip()
-                if is_speakable(spoken):
-                    yield from pack(spoken, (PAUSE, SPACE), SEGMENT_TOKENS, lambda part: len(self.tokens(part)))
+                said = without_markers(segment).strip()
+                if is_speakable(said):
+                    spoken = said
+                    yield from pack(said, BORDERS[1:], SEGMENT_TOKENS, lambda part: len(self.tokens(part)))
+        if not spoken:
+            raise _nothing_to_say()
 
     def _normalise(self, block: str) -> list[str]:
         if not is_speakable(block):
             return []
+        hidden, restored = shielded(block)
         try:
             with self._lock:
-                segments: list[str] = self._frontend.text_normalize(block, split=True)
+                segments: list[str] = self._frontend.text_normalize(hidden, split=True)
         except Exception as error:
             # The error's own text may quote the user's.
             log.warning("the library's normaliser failed (%s): the text is spoken as written", type(error).__name__)
             return [block]
-        return segments
+        return [restored(segment) for segment in segments]
 
-    def prompt_text(self, transcript: str) -> str:
-        """Make what stands before the text in the mode zero_shot: what the prompt's voice says, normalised."""
+    def prompt_text(self, transcript: str, system_prompt: str = "") -> str:
+        """Make what stands before the text in the mode zero_shot: what the prompt's voice says, normalised.
+
+        system_prompt: that of the text; the transcript's own goes before it.
+        """
+        own, transcript = split_system_prompt(transcript)
         said = clean(transcript)
+        hidden, restored = shielded(said)
         try:
             with self._lock:
-                said = self._frontend.text_normalize(said, split=False) if said else ""
+                said = restored(self._frontend.text_normalize(hidden, split=False)) if said else ""
         except Exception as error:
             log.warning(
                 "the library's normaliser failed (%s): the prompt text is taken as written", type(error).__name__
             )
-        return self.system_prompt() + without_markers(said).strip()
+        return self.system_prompt(own or system_prompt) + without_markers(said).strip()
 
-    def system_prompt(self) -> str:
-        """Make what stands before the text where the request has nothing to put there."""
-        return SYSTEM_PROMPT + END_OF_PROMPT if self._version3 else ""
+    def system_prompt(self, sent: str = "") -> str:
+        """Make what stands before all else, where the model wants it: what was sent, or else the usual one."""
+        return (clean(sent) or SYSTEM_PROMPT) + END_OF_PROMPT if self._version3 else ""
 
-    def instruction(self, instruction: str) -> str:
+    def instruction(self, instruction: str, system_prompt: str = "") -> str:
         """Make what stands before the text in the mode instruct2: the instruction and, once, the mark of its end."""
         wanted = clean(instruction)
         if self._version3 and not wanted.startswith(SYSTEM_PROMPT):
-            wanted = f"{SYSTEM_PROMPT} {wanted}"
+            wanted = f"{clean(system_prompt) or SYSTEM_PROMPT} {wanted}"
         return wanted + END_OF_PROMPT
+
+
+def _nothing_to_say() -> RequestError:
+    return RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script")

@@ -74,8 +74,10 @@ def _without_marks(letter: re.Match[str]) -> str:
 
 _ABBREVIATIONS = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "No", "e.g", "i.e", "[A-Z]")
 _FULL_STOP = "".join(rf"(?<!\b{word})" for word in _ABBREVIATIONS) + r"\.(?=\s|$|[^\x00-\x7f])"
-_SENTENCE_END = rf"[!?。\n]|{_FULL_STOP}"
-_CLAUSE_END = r"[;、—–]|(?<!\d)[,:]|[,:](?!\d)|(?<=\s)-+\s"
+_IN_A_SPAN = r"(?<=[A-Za-z0-9_/.=&-].)(?=[A-Za-z0-9_/])"
+"""Behind a mark that is part of an address or a number. Full-width marks are ASCII by now: both sides have to be."""
+_SENTENCE_END = rf"[!?](?!{_IN_A_SPAN})|[。\n]|{_FULL_STOP}"
+_CLAUSE_END = rf"[;,:](?!{_IN_A_SPAN})|[、—–]|(?<=\s)-+\s"
 _MARKS = re.compile(rf"(?P<sentence>{_SENTENCE_END})|{_CLAUSE_END}")
 _INTONATIONS = {"!": "!", "?": "?"}
 _SPEAKABLE = re.compile(rf"[{_LISTED}0-9]")

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from cosyserve.protocol import FailureCode, Mode, Synthesize
+from cosyserve.protocol import FailureCode, Mode, Synthesize, split_system_prompt
 from cosyserve_workers.engine import RequestError
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER
 from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS, Segment
 from cosyserve_workers.native.text.segments import TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
-from cosyserve_workers.text import PAUSE, SENTENCE_END, SPACE, clean, is_speakable, pack
+from cosyserve_workers.text import BORDERS, clean, is_speakable, pack
 
 BLOCK_CHARS = 300
 """So much is normalised at a time, a millisecond a character on a slow core: the first sound need not wait for the last
@@ -37,16 +37,17 @@ class ScriptWriter:
         speech_tokens: the prompt's. In the mode zero_shot the model goes on from them, with the prompt's text before
         the text; in instruct2 the instruction is there instead, and in cross_lingual nothing.
 
-        Raises RequestError where there is nothing to say, at once, or too much before it.
+        Raises RequestError where there is nothing to say or too much before it; at the end, where nothing is left of it
+        by then.
         """
-        text = clean(request.text)
+        # This model has no system prompt: what was sent as one is left out.
+        text = clean(split_system_prompt(request.text)[1])
         if not is_speakable(text):
-            raise RequestError(
-                FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script"
-            )
+            raise _nothing_to_say()
         before: list[int] = []
         if request.mode is Mode.ZERO_SHOT:
-            before = self._tokenizer.encode(self._text.normalise(request.prompt_text))
+            transcript = clean(split_system_prompt(request.prompt_text)[1])
+            before = self._tokenizer.encode(self._text.normalise(transcript))
         elif request.mode is Mode.INSTRUCT2:
             before = self._tokenizer.encode_instruction(request.instruction)
         continued = speech_tokens if request.mode is Mode.ZERO_SHOT else []
@@ -60,12 +61,18 @@ class ScriptWriter:
         return (Segment(before, piece, continued) for piece in self._pieces(text))
 
     def _pieces(self, text: str) -> Iterator[list[int]]:
-        for block in pack(text, (SENTENCE_END, PAUSE, SPACE), BLOCK_CHARS, len):
-            if not is_speakable(block):
-                continue
+        spoken = False
+        for block in pack(text, BORDERS, BLOCK_CHARS, len):
             for segment in self._text.segments(block):
+                spoken = True
                 yield from filter(None, map(self._tokenizer.encode, self._short_enough(segment)))
+        if not spoken:
+            raise _nothing_to_say()
 
     def _short_enough(self, segment: str) -> Iterator[str]:
         """Cut a sentence that the rules leave whole however long it is."""
-        return pack(segment, (PAUSE, SPACE), MAX_SEGMENT_TOKENS, lambda part: len(self._tokenizer.encode(part)))
+        return pack(segment, BORDERS[1:], MAX_SEGMENT_TOKENS, lambda part: len(self._tokenizer.encode(part)))
+
+
+def _nothing_to_say() -> RequestError:
+    return RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script")

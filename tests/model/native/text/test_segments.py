@@ -1,12 +1,12 @@
 """Segments and token ids, against the CosyVoice library's own front end."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosyserve.protocol import FailureCode
-from cosyserve_workers.engine import LoadError, RequestError
+from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.text.segments import TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import CONTROL_TOKENS, SOUND_TOKENS, TextTokenizer
 from tests.model.texts import TEXTS
@@ -76,10 +76,15 @@ def test_a_short_last_segment_joins_the_one_before(front_end: TextFrontEnd) -> N
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "...", "！？", "? !", "😀👍", "❤️", "（）", "--- ---", "\ud83d"])
-def test_a_text_with_nothing_to_say_is_refused(text: str, front_end: TextFrontEnd) -> None:
-    with pytest.raises(RequestError, match="nothing to say") as caught:
-        front_end.segments(text)
-    assert caught.value.code is FailureCode.UNSPEAKABLE_TEXT
+def test_a_text_with_nothing_to_say_has_no_segments(text: str, front_end: TextFrontEnd) -> None:
+    assert front_end.segments(text) == []
+
+
+@pytest.mark.parametrize("text", ["他说[L][IY1][D]好，共2个", "I want to [R][IY1][D] all 12 of it"])
+def test_no_normaliser_reads_a_phoneme(text: str, front_end: TextFrontEnd) -> None:
+    (segment,) = front_end.segments(text)
+    assert "[IY1][D]" in segment
+    assert not re.search(r"\d", segment.replace("[IY1]", ""))
 
 
 @pytest.mark.parametrize(

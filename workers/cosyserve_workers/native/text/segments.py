@@ -14,9 +14,8 @@ from itertools import groupby
 import inflect
 import wetext
 
-from cosyserve.protocol import FailureCode
-from cosyserve_workers.engine import RequestError
 from cosyserve_workers.native.text.tokenizer import TextTokenizer, without_control_tokens
+from cosyserve_workers.text import shielded
 
 MAX_LENGTH = 80
 """A segment is closed before the sentence that would make it longer than this, in characters of a text with Chinese in
@@ -50,7 +49,7 @@ class TextFrontEnd:
     def segments(self, text: str) -> list[str]:
         """Return what is to be spoken, in order, each segment for one run of the model.
 
-        Raises RequestError (unspeakable text) where there is nothing to say: no letter and no digit.
+        None where there is nothing to say: no letter and no digit.
         """
         normalised = self.normalise(text)
         pieces: list[str] = []
@@ -59,9 +58,7 @@ class TextFrontEnd:
         elif normalised:
             pieces = split(normalised, _ENGLISH_MARKS, ".", lambda piece: len(self._tokenizer.encode(piece)))
         spoken = [piece for piece in pieces if not _only_marks(piece)]
-        if not any(character.isalnum() for piece in spoken for character in piece):
-            raise RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter and no digit")
-        return spoken
+        return spoken if any(character.isalnum() for piece in spoken for character in piece) else []
 
     def normalise(self, text: str) -> str:
         """Return `text` with numbers, dates and signs as words, in one piece: what a prompt's transcript becomes too.
@@ -72,10 +69,11 @@ class TextFrontEnd:
         text = without_control_tokens(text).encode("utf-8", "ignore").decode("utf-8").strip()
         if not text:
             return ""
+        hidden, restored = shielded(text)
         with self._lock:
             if _CHINESE.search(text):
-                return _tidy_chinese(_in_words(self._chinese, text))
-            return self._spell_digits(_in_words(self._english, text))
+                return restored(_tidy_chinese(_in_words(self._chinese, hidden)))
+            return restored(self._spell_digits(_in_words(self._english, hidden)))
 
     def _spell_digits(self, text: str) -> str:
         """Spell out what digits wetext has left (upstream: `spell_out_number`)."""
