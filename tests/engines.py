@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cosyserve.protocol import Chunk, EngineConfig, FailureCode, Synthesize
+from cosyserve.protocol import Chunk, EngineConfig, FailureCode, Synthesize, split_system_prompt
 from cosyserve.wire.queues import Outbox
 from cosyserve_workers.engine import EngineBroken, LoadError, RequestError
 
@@ -81,12 +81,15 @@ class Scripted:
         pass
 
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
-        script = _read(request.text)
+        system_prompt, words = split_system_prompt(request.text)
+        script = _read(words)
         tell = _teller(script.get("events"), request)
         tell("start")
         if "tear" in script:
             _tear(request.job_id, int(script.get("torn", "1")), int(script["tear"]))
         tell(f"request {_as_json(request)}")
+        if system_prompt:
+            tell(f"system_prompt {system_prompt}")
         try:
             for index in range(int(script.get("chunks", "3"))):
                 self._act(script, index, cancelled, tell)

@@ -55,6 +55,15 @@ class TestModes:
             "speed": 1.0,
         }
 
+    def test_a_system_prompt_is_for_the_engine(self, server: Server, tmp_path: Path) -> None:
+        script = Script(tmp_path)
+        words = "You are a helpful assistant."
+        answer = server.speak(text=f"{words}<|endofprompt|> {script.text}", prompt_text=f"{words}<|endofprompt|>你好")
+        assert (answer.status_code, answer.headers["x-synthesis-mode"]) == (200, "zero_shot")
+        assert f"system_prompt {words}" in script.events()
+        assert request_seen(script)["prompt_text"] == f"{words}<|endofprompt|>你好"
+        check_error(server.speak(text=f"{words}<|endofprompt|>"), 422, "unspeakable_text", "text")
+
     def test_a_marked_instruction_is_left_alone(self, server: Server, tmp_path: Path) -> None:
         script = Script(tmp_path)
         server.speak(text=script.text, instruction="开心地说<|endofprompt|>")

@@ -103,6 +103,14 @@ class TestOneUtterance:
         (asked,) = [json.loads(event.removeprefix("request ")) for event in script.events() if "request" in event]
         assert (asked["mode"], asked["instruction"], asked["speed"]) == ("instruct2", "gently<|endofprompt|>", 2.0)
 
+    def test_a_system_prompt_goes_before_each_clause(self, server: Server, tmp_path: Path) -> None:
+        words, scripts = "You are a helpful assistant. 请说。", [Script(tmp_path, name) for name in ("one", "two")]
+        with session(server) as client:
+            client.say(f"{words}<|endofprompt|>{line(scripts[0])}", line(scripts[1]))
+            heard = client.until("session.done")
+        assert [start["text"] for start in heard.of("audio.start")] == [script.text for script in scripts]
+        assert all(f"system_prompt {words}" in script.events() for script in scripts)
+
     def test_a_stored_voice(self, tmp_path: Path) -> None:
         script = Script(tmp_path)
         with Server(tmp_path) as server:

@@ -179,7 +179,8 @@ class Connection:
                     self._speaker.stop(ListenerInterrupted("the client cancelled the utterance, or it failed"))
                 case Speak(clause):
                     assert self._speech is not None
-                    self._speaker.say(clause, replace(self._speech, text=clause.text))
+                    speech = replace(self._speech, text=clause.text, system_prompt=clause.system_prompt)
+                    self._speaker.say(clause, speech)
                 case Tell(message):
                     messages.append(message)
         self._settle(self._speech)

@@ -17,11 +17,12 @@ MAX_UTTERANCES = 64
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A piece to speak. Both numbers begin at 0."""
+    """A piece to speak. Both numbers begin at 0. system_prompt: its utterance's, "" where that has none."""
 
     utterance: int
     index: int
     text: str
+    system_prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class Session:
         return self._utterances[-1]
 
     def _add(self, utterance: _Utterance, text: str) -> Speak:
-        clause = Clause(utterance.number, utterance.clauses, text)
+        clause = Clause(utterance.number, utterance.clauses, text, utterance.cutter.system_prompt)
         utterance.unspoken[clause.index] = clause
         utterance.clauses += 1
         self._unspoken_chars += len(text)

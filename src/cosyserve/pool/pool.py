@@ -120,7 +120,7 @@ class Pool:
         job = Job(
             Synthesize(
                 job_id=next(self._job_ids),
-                text=request.text,
+                text=request.marked_text,
                 mode=request.mode,
                 instruction=request.instruction,
                 prompt_text=request.prompt_text,

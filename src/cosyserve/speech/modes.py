@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt
+from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt, split_system_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,9 @@ class Conditioning:
 
     @property
     def is_filled(self) -> bool:
-        """Whether it has what its mode needs."""
-        return self.mode is Mode.CROSS_LINGUAL or bool(self.instruction or self.prompt_text)
+        """Whether it has what its mode needs: a system prompt alone is no transcript."""
+        transcript = split_system_prompt(self.prompt_text)[1].strip()
+        return self.mode is Mode.CROSS_LINGUAL or bool(self.instruction or transcript)
 
 
 def choose_mode(instruction: str, prompt_text: str, speaker: Speaker, asked: Mode | None = None) -> Conditioning | None:

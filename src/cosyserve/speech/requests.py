@@ -6,7 +6,7 @@ from typing import Protocol
 
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFormat
 from cosyserve.errors import InvalidField, MissingPrompt, UnspeakableText
-from cosyserve.protocol import Mode, Prompt
+from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt, split_system_prompt
 from cosyserve.speech.fields import (
     Form,
     check_length,
@@ -71,6 +71,7 @@ class Draft:
 class SpeechRequest:
     """A checked request. seed: None draws one. sample_rate: Hz of the answer, None for the model's own.
 
+    system_prompt: what stood before the text (`split_system_prompt`), "" where nothing did.
     voice: the voice's name, for the log; "" for a prompt that came with the request. events: the answer is a stream of
     server-sent events with the audio inside. names: what the client calls the fields.
     """
@@ -87,11 +88,17 @@ class SpeechRequest:
     voice: str = ""
     events: bool = False
     names: FieldNames = FieldNames()
+    system_prompt: str = ""
+
+    @property
+    def marked_text(self) -> str:
+        """The text as engines are given it, with the system prompt before it."""
+        return f"{self.system_prompt}{END_OF_PROMPT}{self.text}" if self.system_prompt else self.text
 
     @property
     def held_bytes(self) -> int:
         """What of it the client handed in: its texts, and the prompt where that came with the request."""
-        texts = len(self.text) + len(self.instruction) + len(self.prompt_text)
+        texts = len(self.text) + len(self.instruction) + len(self.prompt_text) + len(self.system_prompt)
         return BYTES_PER_CHAR * texts + (0 if self.voice else self.prompt.samples.nbytes)
 
 
@@ -131,6 +138,7 @@ async def complete(draft: Draft, speakers: Speakers, max_text_chars: int, intake
     """
     names = draft.names
     _check_speakable(draft.text, names.text, max_text_chars)
+    system_prompt, text = split_system_prompt(draft.text)
     for name, value in ((names.instruction, draft.instruction), (names.prompt_text, draft.prompt_text)):
         check_length(value, name, max_text_chars, max_text_chars)
     speaker = await speakers.find(draft.voice, names.voice)
@@ -143,7 +151,7 @@ async def complete(draft: Draft, speakers: Speakers, max_text_chars: int, intake
         needed = names.prompt_text if draft.mode is Mode.ZERO_SHOT else names.instruction
         raise InvalidField(f"{needed} is missing or empty", param=needed)
     return SpeechRequest(
-        text=draft.text,
+        text=text.strip(),
         mode=conditioning.mode,
         instruction=conditioning.instruction,
         prompt_text=conditioning.prompt_text,
@@ -155,6 +163,7 @@ async def complete(draft: Draft, speakers: Speakers, max_text_chars: int, intake
         voice=speaker.name,
         events=draft.events,
         names=names,
+        system_prompt=system_prompt,
     )
 
 
@@ -162,5 +171,5 @@ def _check_speakable(text: str, name: str, max_chars: int) -> None:
     if not text:
         raise InvalidField(f"{name} is missing or empty", param=name)
     check_length(text, name, max_chars, max_chars)
-    if not any(unicodedata.category(character)[0] in "LN" for character in text):
+    if not any(unicodedata.category(character)[0] in "LN" for character in split_system_prompt(text)[1]):
         raise UnspeakableText(f"{name} has neither letters nor digits: nothing can be spoken", param=name)

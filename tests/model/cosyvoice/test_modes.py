@@ -88,3 +88,43 @@ def test_cosyvoice3_gets_its_system_prompt_once_in_every_mode(library: Any) -> N
     assert text.instruction("用四川话说<|endofprompt|>") == "You are a helpful assistant. 用四川话说<|endofprompt|>"
     begun = "You are a helpful assistant. 用四川话说"
     assert text.instruction(begun) == f"{begun}<|endofprompt|>"
+
+
+SYSTEM_PROMPT = "You are a helpful assistant."
+
+
+@pytest.mark.parametrize("sent", ["", SYSTEM_PROMPT, "You are a helpful assistant. 请用广东话表达。", " "])
+@pytest.mark.parametrize("mode", MODES)
+def test_upstreams_own_inputs_for_cosyvoice3(
+    cosyvoice: Any, library: Any, monkeypatch: pytest.MonkeyPatch, mode: Mode, sent: str
+) -> None:
+    """What the language model is given is the system prompt, once, and nothing of it is in the text."""
+    from cosyserve_workers.cosyvoice.text import TextFrontEnd
+
+    monkeypatch.setattr(cosyvoice, "text", TextFrontEnd(library.frontend, version3=True))
+    ids = cosyvoice.text.tokens
+    system_prompt = f"{sent.strip() or SYSTEM_PROMPT}<|endofprompt|>"
+    marked = f"{sent}<|endofprompt|>"
+    changes = {"prompt_text": f"{marked}{kit.TRANSCRIPT}"} if mode is Mode.ZERO_SHOT else {}
+    text = kit.SHORT if mode is Mode.ZERO_SHOT else f"{marked}{kit.SHORT}"
+    with kit.Tap(library.model.llm, "inference") as words:
+        kit.whole(cosyvoice.stream(kit.request(mode, text, **changes), kit.never))
+    before = {
+        Mode.ZERO_SHOT: f"{system_prompt}{kit.TRANSCRIPT}",
+        Mode.CROSS_LINGUAL: system_prompt,
+        Mode.INSTRUCT2: f"{system_prompt.removesuffix('<|endofprompt|>')} {kit.INSTRUCTION}<|endofprompt|>",
+    }
+    assert words.calls[0]["prompt_text"][0].tolist() == ids(before[mode])
+    assert words.calls[0]["text"][0].tolist() == ids(kit.SHORT)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_cosyvoice2_has_no_system_prompt(cosyvoice: Any, library: Any, mode: Mode) -> None:
+    marked = f"{SYSTEM_PROMPT}<|endofprompt|>"
+    changes = {"prompt_text": f"{marked}{kit.TRANSCRIPT}"} if mode is Mode.ZERO_SHOT else {}
+    with kit.Tap(library.model.llm, "inference") as words:
+        kit.whole(cosyvoice.stream(kit.request(mode, kit.SHORT), kit.never))
+        kit.whole(cosyvoice.stream(kit.request(mode, f"{marked}{kit.SHORT}", **changes), kit.never))
+    plain, sent = words.calls
+    for name in ("prompt_text", "text"):
+        assert torch.equal(sent[name], plain[name])

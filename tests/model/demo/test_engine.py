@@ -202,7 +202,9 @@ class TestSound:
 
 
 class TestTexts:
-    @pytest.mark.parametrize("text", ["", " ", "...", "？！", "😀", "\0", "\ud800", "<|en|>", "[laughter]", "สวัสดี"])
+    @pytest.mark.parametrize(
+        "text", ["", " ", "...", "？！", "😀", "\0", "\ud800", "<|en|>", "[laughter]", "hi<|endofprompt|>", "สวัสดี"]
+    )
     def test_unspeakable_text_is_refused_before_any_audio(self, engine: DemoEngine, text: str) -> None:
         audio = engine.stream(request(text), go_on)
         with pytest.raises(RequestError) as caught:

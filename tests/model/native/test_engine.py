@@ -270,7 +270,19 @@ def test_a_sentence_without_end_is_cut(engine: NativeEngine, draws: Listening) -
     assert len([key for key in draws.drawn if key[0] == 22]) > 2
 
 
-@pytest.mark.parametrize("text", ["！？。，", "😀😀", "\x00\x07", "<|endofprompt|>", "…"])
+@pytest.mark.parametrize("mode", [Mode.ZERO_SHOT, Mode.CROSS_LINGUAL])
+def test_what_was_sent_as_a_system_prompt_is_not_spoken(engine: NativeEngine, mode: Mode) -> None:
+    marked = "You are a helpful assistant.<|endofprompt|>"
+    said = kit.TRANSCRIPT if mode is Mode.ZERO_SHOT else ""
+    plain = say(engine, mode=mode, text=kit.SHORT, prompt_text=said, seed=31)
+    sent = say(engine, mode=mode, text=f"{marked}{kit.SHORT}", prompt_text=said and f"{marked}{said}", seed=31)
+    assert np.array_equal(sent, plain)
+
+
+NOTHING = ["！？。，", "😀😀", "\x00\x07", "<|endofprompt|>", "You are a helpful assistant.<|endofprompt|>", "…"]
+
+
+@pytest.mark.parametrize("text", NOTHING)
 def test_nothing_to_say(engine: NativeEngine, text: str) -> None:
     with pytest.raises(RequestError) as refused:
         say(engine, text=text)

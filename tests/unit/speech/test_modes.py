@@ -67,6 +67,15 @@ def test_no_default_instruction(default: str) -> None:
     assert choose_mode("", "", Speaker("default", None, default)) == CROSS_LINGUAL
 
 
+@pytest.mark.parametrize("rest", ["", "  "])
+def test_a_system_prompt_is_no_transcript(rest: str) -> None:
+    alone = f"You are a helpful assistant.{END_OF_PROMPT}{rest}"
+    assert choose_mode("", alone, SENT) == CROSS_LINGUAL
+    assert choose_mode("", alone, SENT, Mode.ZERO_SHOT) is None
+    assert choose_mode("", alone, WITH_TEXT) == zero_shot("希望你以后")
+    assert choose_mode("", f"{alone}你好", SENT) == zero_shot(f"{alone}你好")
+
+
 @given(st.text(min_size=1).filter(str.strip), st.booleans())
 def test_an_instruction_is_marked_once(words: str, marked: bool) -> None:
     words = words.replace(END_OF_PROMPT, "") or "x"

@@ -108,6 +108,13 @@ class TestFields:
         assert (speech.prompt.sample_rate, len(speech.prompt.samples)) == (22_050, 44_100)
         assert (speech.format, speech.speed, speech.seed, speech.sample_rate) == (AudioFormat.WAV, 1.5, 7, 8_000)
 
+    @pytest.mark.parametrize("words", ["You are a helpful assistant.", "You are a helpful assistant. 请用广东话表达。"])
+    def test_a_system_prompt_is_none_of_the_text(self, words: str) -> None:
+        speech = parse({"text": f"{words}{END_OF_PROMPT} hello"})
+        assert (speech.system_prompt, speech.text) == (words, "hello")
+        assert speech.marked_text == f"{words}{END_OF_PROMPT}hello"
+        assert parse({"text": "hello"}).marked_text == "hello"
+
     def test_prompt_text_is_for_zero_shot_alone(self) -> None:
         assert parse({"text": "hello", "prompt_text": "world", "instruction": "慢"}).prompt_text == ""
 
@@ -159,6 +166,7 @@ class TestFields:
             ({}, InvalidField, "text"),
             ({"text": "\u3000"}, InvalidField, "text"),
             ({"text": "?!…"}, UnspeakableText, "text"),
+            ({"text": f"You are a helpful assistant.{END_OF_PROMPT}?!"}, UnspeakableText, "text"),
             ({"text": "x" * 101}, TextTooLong, "text"),
             ({"text": "hello" + " " * 1000}, TextTooLong, "text"),
             ({"text": "hello", "voice": "\ufdfa" * 600}, TextTooLong, "voice"),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cosyserve.protocol import DEFAULT_STREAMS, Mode, Prompt, Synthesize
+from cosyserve.protocol import DEFAULT_STREAMS, Mode, Prompt, Synthesize, split_system_prompt
 from cosyserve_workers.cosyvoice.least_length import keep_least_length
 from cosyserve_workers.cosyvoice.loading import Loaded
 from cosyserve_workers.cosyvoice.randomness import use_dice
@@ -59,10 +59,11 @@ class CosyVoiceEngine:
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
         """Speak a request: [n] samples a chunk. Raises RequestError, EngineBroken."""
         job = Job(f"job-{next(self._names)}", request.seed, request.speed, cancelled)
+        system_prompt, text = split_system_prompt(request.text)
         try:
-            segments = self.text.segments(request.text)
+            segments = self.text.segments(text)
             job.check()
-            given = self._conditioning(request, self._voices.voice(request.prompt))
+            given = self._conditioning(request, system_prompt, self._voices.voice(request.prompt))
             for segment in segments:
                 job.check()
                 with closing(self._speech.segment(self._ids(segment), given, job)) as chunks:
@@ -73,14 +74,14 @@ class CosyVoiceEngine:
         except CudaLost as error:
             raise EngineBroken(f"the GPU is lost to this process: {error}") from error
 
-    def _conditioning(self, request: Synthesize, voice: Voice) -> Conditioning:
+    def _conditioning(self, request: Synthesize, system_prompt: str, voice: Voice) -> Conditioning:
         match request.mode:
             case Mode.ZERO_SHOT:
-                said, continued = self.text.prompt_text(request.prompt_text), voice.tokens
+                said, continued = self.text.prompt_text(request.prompt_text, system_prompt), voice.tokens
             case Mode.CROSS_LINGUAL:
-                said, continued = self.text.system_prompt(), voice.tokens[:, :0]
+                said, continued = self.text.system_prompt(system_prompt), voice.tokens[:, :0]
             case Mode.INSTRUCT2:
-                said, continued = self.text.instruction(request.instruction), voice.tokens[:, :0]
+                said, continued = self.text.instruction(request.instruction, system_prompt), voice.tokens[:, :0]
         return Conditioning(voice, self._ids(said), continued)
 
     def _ids(self, text: str) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from cosyserve.protocol import FailureCode, Synthesize
+from cosyserve.protocol import FailureCode, Synthesize, split_system_prompt
 from cosyserve_workers.demo.espeak import FASTEST_RATE, NORMAL_RATE, SAMPLE_RATE, SLOWEST_RATE, Espeak
 from cosyserve_workers.demo.readings import ENGLISH, MANDARIN
 from cosyserve_workers.demo.stretch import stretch
@@ -69,7 +69,7 @@ class DemoEngine:
         resampler = soxr.ResampleStream(SAMPLE_RATE, self.sample_rate, 1, dtype="float32")
         spoken = False
         try:
-            for block in self._speech(request.text, request.speed, step):
+            for block in self._speech(split_system_prompt(request.text)[1], request.speed, step):
                 step()
                 spoken = True
                 yield from _audible(resampler.resample_chunk(block))
