@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run model test test-light test-full lint format picture prompt clean
+.PHONY: help run model test test-light test-full lint format picture screens prompt clean
 
 help: ## this list
 	@echo 'make TARGET [ENGINE=$(ENGINE)] [ARGS="..."] [PYTHON=python3]'
@@ -68,11 +68,14 @@ format: $(VENV)/.installed-dev ## let ruff rewrite what it can
 picture: $(VENV)/.installed-dev ## draw the rooms in docs/architecture.md anew
 	$(VENV)/bin/python docs/rooms.py
 
+screens: $(VENV)/.installed-dev ## take the page's pictures, into screens/ and docs/page.png (wants Chromium)
+	$(VENV)/bin/python -m docs.screens
+
 prompt: $(VENV)/.installed-demo ## make the default voice prompt anew
 	$(VENV)/bin/python -m cosyserve_workers.demo.make_prompt asset/zero_shot_prompt.wav
 
 clean: ## remove everything that make and the tests made
-	rm -rf $(VENV) $(HUB_VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(HUB_VENV) build dist screens .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment's last file to appear: one that was interrupted half-way is made anew.

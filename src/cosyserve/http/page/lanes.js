@@ -5,7 +5,7 @@ const PITCH = 3;
 const BAR = 2;
 const LINES_APART = 9;
 const LABELS_APART = 56;
-const SPANS_S = [2, 3, 5, 8, 12, 20, 30, 45, 60, 90, 120, 180, 240, 300];
+const SPANS_S = [2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120, 150, 180, 240, 300];
 const STEPS_S = [0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
