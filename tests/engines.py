@@ -23,6 +23,7 @@ events=PATH append a line for each thing that happens, the request as it came am
 import gc
 import itertools
 import json
+import logging
 import os
 import signal
 import struct
@@ -39,6 +40,8 @@ from numpy.typing import NDArray
 from cosyserve.protocol import Chunk, EngineConfig, FailureCode, Synthesize, split_system_prompt
 from cosyserve.wire.queues import Outbox
 from cosyserve_workers.engine import EngineBroken, LoadError, RequestError
+
+log = logging.getLogger(__name__)
 
 CHUNK_SAMPLES = 2400
 SAMPLE_RATE = 24_000
@@ -85,6 +88,7 @@ class Scripted:
         script = _read(words)
         tell = _teller(script.get("events"), request)
         tell("start")
+        log.debug("the script begins")
         if "tear" in script:
             _tear(request.job_id, int(script.get("torn", "1")), int(script["tear"]))
         tell(f"request {_as_json(request)}")

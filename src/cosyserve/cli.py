@@ -1,6 +1,8 @@
 """The command line: flags to settings, then to the part that does the work, which is imported only then."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,16 +79,33 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    # From the first moment on: until there is something to reload, it changes nothing.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _stand_in_for_closed_streams()
     from cosyserve.check.engines import unknown_engine
     from cosyserve.http.server import serve
     from cosyserve.settings.loading import load_settings
     from cosyserve.settings.sections import SettingsError
 
-    settings = load_settings(args.config, _overrides(args))
+    def read() -> "Settings":
+        return load_settings(args.config, _overrides(args))
+
+    settings = read()
     # A mistyped name ends here. What an engine lacks is found by the worker, which tells /health as well as the log.
     if unknown := unknown_engine(settings.model.engine):
         raise SettingsError(unknown)
-    return serve(settings)
+    return serve(settings, read)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Where a standard stream is closed, whatever is opened next would take its number, and be written into."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It has the lowest number that is free.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _check(args: argparse.Namespace) -> int:

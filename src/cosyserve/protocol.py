@@ -1,8 +1,8 @@
 """The messages between the front end and its workers: frozen dataclasses, and how their texts are marked.
 
-Parent to worker: `Synthesize`, `Cancel`, `Shutdown`. Worker to parent: `Ready` or `LoadFailed` once, then
-`Heartbeat`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is free
-again when that last message arrives, not when `Cancel` was sent.
+Parent to worker: `Synthesize`, `Cancel`, `SetLogLevel`, `Shutdown`. Worker to parent: `Ready` or `LoadFailed` once,
+then `Heartbeat`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is free again
+when that last message arrives, not when `Cancel` was sent.
 
 numpy is imported for the types alone: a worker unpickles its `EngineConfig` before the thread counts are set.
 """
@@ -117,6 +117,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLogLevel:
+    """What the log leaves out from now on. level: as in the settings."""
+
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """Close the engine and exit."""
 
@@ -175,5 +182,5 @@ class Cancelled:
     job_id: int
 
 
-ToWorker = Synthesize | Cancel | Shutdown
+ToWorker = Synthesize | Cancel | SetLogLevel | Shutdown
 FromWorker = Ready | LoadFailed | Heartbeat | Chunk | Done | Failed | Cancelled

@@ -1,11 +1,16 @@
 """What an operator is told at the start, by `serve` and by `check`."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.serving import ROOT, Server
+import httpx
+import pytest
+
+from tests.engines import expected_pcm
+from tests.serving import DEADLINE_S, ROOT, Server, wait_for
 
 
 def warnings(server: Server) -> list[str]:
@@ -65,14 +70,57 @@ def test_both_tell_all_that_is_wrong_with_the_configuration(tmp_path: Path) -> N
         assert "secret" not in said
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(tmp_path: Path, closed: str) -> None:
+    """The server's descriptors and the workers' would take their numbers else."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    serve = ["serve", "--port", str(port), "--engine", "tests.engines:create"]
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "cosyserve", *serve],
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with process, httpx.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client:
+        try:
+            wait_for(lambda: status(client) == "ok", "a worker that is ready")
+            answer = client.post("/synthesize", data={"text": "chunks=2", "seed": "5"})
+            assert (answer.status_code, answer.content) == (200, expected_pcm(5, 2))
+            process.terminate()
+            assert process.wait(DEADLINE_S) == 0
+        finally:
+            process.kill()
+
+
+def status(client: httpx.Client) -> str:
+    try:
+        told: str = client.get("/health").json()["status"]
+    except httpx.TransportError:
+        return ""
+    return told
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `cosyserve` there."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
     return subprocess.run(
         [sys.executable, "-m", "cosyserve", *arguments],
         cwd=folder,
-        env={**inherited, "PYTHONPATH": str(ROOT), **variables},
+        env={**environment(), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
+    return {**inherited, "PYTHONPATH": str(ROOT)}

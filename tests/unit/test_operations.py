@@ -220,6 +220,10 @@ def test_the_unit_runs_the_server_as_its_own_user_and_open_to_the_network(servic
     assert "Environment=COSYSERVE_SERVER__HOST=0.0.0.0" in UNIT.read_text(encoding="utf-8").splitlines()
 
 
+def test_a_reload_of_the_unit_is_what_the_server_takes_for_one(service: configparser.SectionProxy) -> None:
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+
+
 def test_the_unit_survives_the_death_of_a_worker(service: configparser.SectionProxy) -> None:
     assert service["OOMPolicy"] == "continue"
     assert service["Restart"] == "on-failure"

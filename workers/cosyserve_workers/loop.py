@@ -20,10 +20,12 @@ from cosyserve.protocol import (
     FailureCode,
     FromWorker,
     Heartbeat,
+    SetLogLevel,
     Shutdown,
     Synthesize,
     ToWorker,
 )
+from cosyserve.wire.logs import set_level
 from cosyserve.wire.queues import Outbox, QueueClosed, QueueFull
 from cosyserve_workers.engine import Engine, EngineBroken, RequestError
 from cosyserve_workers.pcm import to_pcm16
@@ -80,6 +82,8 @@ class Loop:
                     leaving = self._running.get(message.job_id)
                 if leaving is not None:
                     leaving.cancelled.set()
+            case SetLogLevel():
+                set_level(message.level)
             case Shutdown():
                 self.shut_down.set()
             case _:

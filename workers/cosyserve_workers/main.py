@@ -8,8 +8,8 @@ import sys
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from cosyserve.protocol import LoadFailed, Ready, Shutdown, ToWorker
-from cosyserve.wire.logs import configure_worker
+from cosyserve.protocol import LoadFailed, Ready, SetLogLevel, Shutdown, ToWorker
+from cosyserve.wire.logs import configure_worker, set_level
 from cosyserve.wire.queues import Inbox, Outbox, QueueClosed
 from cosyserve.wire.worker_spec import GROUP_SIGNALS, WorkerSpec
 from cosyserve_workers.engine import Engine, LoadError, load_engine
@@ -80,6 +80,8 @@ def _handle_while_loading(message: ToWorker) -> None:
     """No job comes before Ready, and loading cannot be broken off."""
     if isinstance(message, Shutdown):
         os._exit(0)
+    if isinstance(message, SetLogLevel):
+        set_level(message.level)
 
 
 def _parent_gone() -> None:

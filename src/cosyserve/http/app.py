@@ -63,7 +63,9 @@ def build_app(settings: Settings) -> Starlette:
     store = VoiceStore(settings.voices, decoder)
     pool = Pool(settings)
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
-    service = Service(settings, choice, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers)
+    service = Service(
+        settings, choice, keys, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers
+    )
     budget = _intake_budget(settings.limits, len(keys))
     reporter.metrics.watch_intake(budget)
 

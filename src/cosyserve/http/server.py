@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import anyio.to_thread
 import structlog
@@ -18,6 +19,7 @@ from cosyserve.http.app import build_app
 from cosyserve.http.last_resort import LastResort
 from cosyserve.http.listener import listen
 from cosyserve.http.rehearsal import shortfalls
+from cosyserve.http.reload import Reloader
 from cosyserve.http.service import Service
 from cosyserve.http.transport.connection import House
 from cosyserve.http.transport.descriptors import raise_limit, room_for_connections
@@ -32,8 +34,11 @@ END_S = 30.0
 log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings) -> int:
-    """Run the service until a signal. Returns the exit status. Raises SettingsError before anything is started."""
+def serve(settings: Settings, reread: Callable[[], Settings]) -> int:
+    """Run the service until a signal. Returns the exit status. Raises SettingsError before anything is started.
+
+    reread: the settings as they are by then, for SIGHUP; raises SettingsError.
+    """
     allocator.keep_little()
     listener = listen(settings)
     # Before the first helper: what libraries print is a record from its first line on.
@@ -44,7 +49,7 @@ def serve(settings: Settings) -> int:
         records.on_drop = service.reporter.metrics.log_records_dropped.inc
         last_resort = LastResort(lambda: _kill(service))
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(app, service, listener, last_resort))
+            asyncio.run(_serve(app, service, listener, last_resort, Reloader(service, settings, reread)))
     finally:
         if not records.finish():
             # Nobody reads the log: the interpreter's end would wait for it.
@@ -52,7 +57,9 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-async def _serve(app: Starlette, service: Service, listener: socket.socket, last_resort: LastResort) -> None:
+async def _serve(
+    app: Starlette, service: Service, listener: socket.socket, last_resort: LastResort, reloader: Reloader
+) -> None:
     settings = service.settings
     stop = asyncio.Event()
 
@@ -65,9 +72,12 @@ async def _serve(app: Starlette, service: Service, listener: socket.socket, last
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, reloader.wanted.set)
 
     async def until_stopped() -> None:
+        reloading = asyncio.create_task(reloader.watch())
         await stop.wait()
+        reloading.cancel()
         last_resort.arm(settings.server.shutdown_grace_s + END_S)
         await _stop(service)
 

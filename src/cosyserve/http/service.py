@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from cosyserve.check.engines import Choice
+from cosyserve.http.access import Keyring
 from cosyserve.http.bodies import MAX_TEXT_BYTES, BodyLimits
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.sessions import Sessions
@@ -30,6 +31,7 @@ class Service:
 
     settings: Settings
     choice: Choice
+    keys: Keyring
     pool: SpeechPool
     reporter: Reporter
     default: Speaker

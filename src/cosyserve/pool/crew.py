@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from cosyserve.pool.process import WorkerProcess
-from cosyserve.protocol import EngineConfig, FromWorker, ToWorker
+from cosyserve.protocol import EngineConfig, FromWorker, SetLogLevel, ToWorker
 from cosyserve.settings.sections import Settings
 from cosyserve.wire.logs import relay
 from cosyserve.wire.queues import QueueClosed, QueueFull
@@ -50,6 +50,7 @@ class Crew:
         self._settings = settings
         self._devices = devices
         self._observer = observer
+        self._log_level: str = settings.log.level
         self._processes: dict[int, WorkerProcess] = {}
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -85,6 +86,12 @@ class Crew:
             pass  # Its loss is on the way.
         except QueueFull:
             self._loop.call_soon(self._observer.past_use, worker, "it does not read its messages")
+
+    def set_log_level(self, level: str) -> None:
+        """Of those that run, and of those to come."""
+        self._log_level = level
+        for worker in self._processes:
+            self.send(worker, SetLogLevel(level))
 
     def kill(self, worker: int) -> None:
         """SIGKILL its process, if there is one."""
@@ -150,7 +157,7 @@ class Crew:
             ),
             device=device,
             threads=max(1, (os.cpu_count() or 1) // self._settings.workers.count),
-            log_level=self._settings.log.level,
+            log_level=self._log_level,
         )
 
     def _stillborn(self, worker: int, reason: str) -> None:

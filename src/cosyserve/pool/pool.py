@@ -135,6 +135,10 @@ class Pool:
         self._set_timer()
         return Admitted(job, stream)
 
+    def set_log_level(self, level: str) -> None:
+        """Of every worker."""
+        self._crew.set_log_level(level)
+
     def stop(self) -> None:
         """Take no new requests."""
         self._dispatcher.stop()

@@ -71,6 +71,9 @@ class SpeechPool(Protocol):
     def submit(self, request: SpeechRequest) -> Admitted:
         """Admit a request. Its stream must be closed in the end. Raises Unavailable."""
 
+    def set_log_level(self, level: str) -> None:
+        """What the workers' log leaves out."""
+
     def stop(self) -> None:
         """Take no new requests."""
 

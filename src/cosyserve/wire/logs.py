@@ -77,11 +77,16 @@ def formatter(renderers: list[Processor]) -> logging.Formatter:
     )
 
 
+def set_level(level: str) -> None:
+    """Leave out of this process's log what is below it."""
+    logging.getLogger().setLevel(LEVELS[level])
+
+
 def install(handler: logging.Handler, level: str) -> None:
     """Send every record of this process to one handler."""
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(LEVELS[level])
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

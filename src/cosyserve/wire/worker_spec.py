@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from cosyserve.protocol import EngineConfig
 
-GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
-"""What Ctrl-C and service managers send to the whole group. Blocked when a worker is born, until it ignores them."""
+GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""What Ctrl-C, service managers and a closed terminal send to the whole group.
+
+Blocked when a worker is born, until it ignores them."""
 
 
 @dataclass(frozen=True, slots=True)
