@@ -423,7 +423,7 @@ def compose() -> Mapping[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("name", ["demo", "cosyserve"])
+@pytest.mark.parametrize("name", ["demo", "cosyserve", "library"])
 def test_each_service_lets_streams_end_and_is_reachable(compose: Mapping[str, Any], name: str) -> None:
     service = compose["services"][name]
 
@@ -434,7 +434,7 @@ def test_each_service_lets_streams_end_and_is_reachable(compose: Mapping[str, An
     assert "healthcheck" not in service  # the image's own
 
 
-@pytest.mark.parametrize("name", ["demo", "cosyserve"])
+@pytest.mark.parametrize("name", ["demo", "cosyserve", "library"])
 def test_each_service_is_built_from_the_dockerfile(compose: Mapping[str, Any], name: str) -> None:
     build = compose["services"][name]["build"]
     context = (ROOT / "docker" / build["context"]).resolve()
@@ -454,19 +454,30 @@ def test_the_demo_needs_neither_gpu_nor_weights(compose: Mapping[str, Any]) -> N
     assert not {"deploy", "volumes"} & demo.keys()
 
 
-def test_the_service_has_gpus_weights_and_configuration(compose: Mapping[str, Any]) -> None:
-    service = compose["services"]["cosyserve"]
+@pytest.mark.parametrize(("name", "extras"), [("cosyserve", "native"), ("library", "cosyvoice,tensorrt")])
+def test_a_service_has_gpus_weights_and_configuration(compose: Mapping[str, Any], name: str, extras: str) -> None:
+    service = compose["services"][name]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     mounts = {target: (source, mode) for source, target, mode in (f"{v}:rw".split(":")[:3] for v in service["volumes"])}
 
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
-    assert service["build"]["args"]["EXTRAS"] == "cosyvoice,tensorrt"
+    assert service["build"]["args"]["EXTRAS"] == extras
+    assert service["environment"]["COSYSERVE_MODEL__DEVICE"] == "cuda"
     assert mounts["/models"] == ("../pretrained_models", "ro")
-    assert mounts[service["environment"]["COSYSERVE_MODEL__SOURCE_DIR"]] == ("../../CosyVoice", "ro")
     assert mounts["/etc/cosyserve/config.toml"] == ("../config.toml", "ro")
     assert (ROOT / "docker" / "../config.toml").exists()
     assert mounts[image_environment()["HOME"]] == ("cache", "rw")
     assert "cache" in compose["volumes"]
+
+
+def test_the_library_is_mounted_for_the_engine_that_needs_it(compose: Mapping[str, Any]) -> None:
+    mounted = {
+        name: [volume for volume in service.get("volumes", []) if "CosyVoice" in volume]
+        for name, service in compose["services"].items()
+    }
+    checkout = compose["services"]["library"]["environment"]["COSYSERVE_MODEL__SOURCE_DIR"]
+    assert mounted == {"demo": [], "cosyserve": [], "library": [f"../../CosyVoice:{checkout}:ro"]}
+    assert compose["services"]["cosyserve"]["profiles"] == ["gpu"]
 
 
 def test_torch_and_torchaudio_are_of_one_version_in_every_extra() -> None:
@@ -478,8 +489,11 @@ def test_torch_and_torchaudio_are_of_one_version_in_every_extra() -> None:
         assert pins == {"torch": ">=2.11,<2.12", "torchaudio": ">=2.11,<2.12"}
 
 
-def test_the_service_sets_settings_that_exist(compose: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in compose["services"]["cosyserve"]["environment"].items():
+@pytest.mark.parametrize("service", ["cosyserve", "library"])
+def test_the_service_sets_settings_that_exist(
+    compose: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    for name, value in compose["services"][service]["environment"].items():
         monkeypatch.setenv(name, str(value))
     settings = load_settings(ROOT / "config.toml")
 
