@@ -75,7 +75,7 @@ class TestText:
         assert "file" in check_error(server.speak(**fields), 422, "invalid_field", name)
 
     def test_the_engine_finds_nothing_to_speak(self, server: Server) -> None:
-        check_error(server.speak(text="chunks=0"), 422, "unspeakable_text", "text")
+        check_error(server.speak(text="refuse=0"), 422, "unspeakable_text", "text")
 
 
 class TestFields:

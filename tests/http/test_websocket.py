@@ -355,7 +355,7 @@ class TestFailures:
 
     def test_a_clause_with_nothing_to_say(self, server: Server) -> None:
         with session(server) as client:
-            client.say("chunks=0 one\nchunks=1 two\n")
+            client.say("refuse=0 one\nchunks=1 two\n")
             heard = client.until("session.done")
         assert heard.kinds == ["error", "audio.start", "audio.done", "session.done"]
         assert heard.messages[0]["error"]["code"] == "unspeakable_text"
