@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import sounds
 from tests.engines import CHUNK_SAMPLES, expected_pcm
 from tests.http.browser import DONE, STOPPED, Reader
 from tests.serving import Script, Server, wait_for
@@ -45,6 +46,16 @@ class TestKeeping:
         assert [f"seed {seed}" in row for seed, row in zip((6, 5, 4, 3, 2), kept, strict=True)] == [True] * 5
         assert all("chunks=3" in row and "default" in row and "0.30 s" in row for row in kept)
         assert f"first chunk {reader.text('first-chunk')}" in kept[0]
+
+    def test_what_it_was_spoken_with(self, reader: Reader, tmp_path: Path) -> None:
+        path = tmp_path / "alice.wav"
+        path.write_bytes(sounds.prompt())
+        reader.page.check("input[value=file]")
+        reader.page.set_input_files("#file", path)
+        reader.speak("chunks=1", instruction="slowly", speed="1.5")
+        reader.await_text("status", DONE)
+        assert "alice.wav" in rows(reader)[0]
+        assert "slowly, × 1.5" in rows(reader)[0]
 
     def test_what_was_stopped_is_kept_and_what_failed_is_not(self, reader: Reader, tmp_path: Path) -> None:
         reader.expected = ("422",)
@@ -146,4 +157,4 @@ class TestHearingAgain:
         script.await_event("closed")
         assert "end" not in script.events()
         reader.await_text("status", DONE)
-        assert len(rows(reader)) == 2
+        wait_for(lambda: len(rows(reader)) == 2, "what was heard of it")

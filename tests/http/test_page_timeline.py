@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines import CHUNK_SAMPLES
-from tests.http.browser import DONE, SPEAKING, STOPPED, Reader
+from tests.engines import CHUNK_SAMPLES, expected_pcm
+from tests.http.browser import DONE, SPEAKING, STOPPED, Reader, samples, sounding
 from tests.serving import Script, wait_for
 
 # Where a lane of the picture has a colour of the page: columns, from 0 to 1 of the width.
@@ -74,15 +74,19 @@ class TestPicture:
 
     def test_a_gap_lies_between_what_is_heard(self, reader: Reader, tmp_path: Path) -> None:
         script = Script(tmp_path, chunks=2, at=1)
-        reader.speak(script.text)
-        # Dry, and for long enough to be seen.
-        wait_for(lambda: reader.in_page("playhead.style.transform") and head(reader) > 0.5, "the sound to run dry")
+        reader.speak(script.text, seed="5")
+        first = sounding(samples(expected_pcm(5, 1)))
+        wait_for(lambda: len(sounding(reader.heard())) == len(first), "the first chunk to be heard")
+        # Half a second of nothing, in the time of what renders the sound.
+        reader.await_blocks(12)
+        wait_for(lambda: reader.in_page("playhead.className") == "dry", "the playhead to tell")
         script.open_gate()
         reader.await_text("status", DONE)
         gap, heard = columns(reader, "warning", "lower"), columns(reader, "accent", "lower")
         assert heard[0] < gap[0] < gap[-1] < heard[-1]
         assert f"Gaps: {reader.text('underruns')}, " in reader.text("sound-told")
         assert columns(reader, "accent", "upper")[-1] > gap[0]
+        assert reader.in_page("playhead.className") == ""
 
     def test_the_playhead_goes_along_and_leaves_what_nobody_hears_pale(self, reader: Reader, tmp_path: Path) -> None:
         script = Script(tmp_path, chunks=200, at=199)
@@ -118,6 +122,18 @@ class TestPicture:
         assert drawn[0] > 0
         assert (drawn[1] > 0) == (motion == "no-preference")
         assert columns(reader, "accent", "lower")
+
+    def test_speaking_anew_goes_on_as_one(self, reader: Reader, tmp_path: Path) -> None:
+        """Every frame is asked for once, however often it was spoken."""
+        reader.in_page(_COUNT_DRAWINGS)
+        script = Script(tmp_path, chunks=2, at=1)
+        for _ in range(4):
+            reader.speak(script.text)
+            reader.await_text("status", SPEAKING)
+        asked = reader.in_page("(async () => [frames_asked, await frameGone(), await frameGone(), frames_asked])()")
+        assert 0 < asked[-1] - asked[0] <= 5
+        reader.page.click("#stop")
+        reader.await_text("status", STOPPED)
 
     def test_its_words_are_its_description(self, reader: Reader) -> None:
         assert reader.page.get_attribute("#course", "role") == "img"

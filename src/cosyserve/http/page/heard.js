@@ -4,6 +4,7 @@ import { byId, setReady } from "./dom.js";
 import { whenLooksChange } from "./lanes.js";
 import { label, say } from "./language.js";
 import { drawStrip } from "./strip.js";
+import { DEFAULT } from "./voices.js";
 import { wavFile } from "./wav.js";
 
 const MOST = 5;
@@ -67,13 +68,14 @@ export class Heard {
     label(part("forget"), "forget", { text: row.text });
     row.button.addEventListener("click", () => (this.#playing === row ? this.stop() : this.#start([row])));
     part("forget").addEventListener("click", () => this.#forget(row));
+    label(row.button, "playAgain", { text: row.text });
     this.#showButton(row);
     return row;
   }
 
   #tellAbout({ fields, seed, firstChunkMs, course }, part) {
-    if (fields.prompt_wav) say(part("who"), fields.prompt_wav.name === "recording.wav" ? "ownRecording" : "ownFile");
-    else part("who").textContent = fields.voice ?? "default";
+    part("who").textContent = fields.prompt_wav?.name ?? fields.voice ?? DEFAULT;
+    part("how").textContent = [fields.instruction, fields.speed && `× ${fields.speed}`].filter(Boolean).join(", ");
     say(part("seed"), "withSeed", { seed });
     say(part("first"), "firstAfter", { ms: firstChunkMs.toFixed(0) });
     say(part("length"), "seconds", { seconds: course.soundS.toFixed(2) });
@@ -114,9 +116,7 @@ export class Heard {
   }
 
   #showButton(row) {
-    const playing = this.#playing === row;
-    row.button.setAttribute("aria-pressed", String(playing));
-    label(row.button, playing ? "playingAgain" : "playAgain", { text: row.text });
+    row.button.setAttribute("aria-pressed", String(this.#playing === row));
   }
 
   #place() {

@@ -16,6 +16,7 @@ export class Timeline {
   #ahead = byId("ahead");
   #utterance = null;
   #following = false;
+  #stepping = false;
   #stale = true;
   #spanS = spanOf(0);
 
@@ -30,7 +31,8 @@ export class Timeline {
     this.#spanS = spanOf(0);
     this.#stale = true;
     this.#playhead.hidden = this.#ahead.hidden = false;
-    this.#step();
+    // The steps for the last one may go on still.
+    if (!this.#stepping) this.#step();
   }
 
   /** Something has come. */
@@ -47,7 +49,8 @@ export class Timeline {
   }
 
   #step() {
-    if (!this.#following) return;
+    this.#stepping = this.#following;
+    if (!this.#stepping) return;
     if (this.#stale || this.#utterance.playheadS > this.#spanS) this.#draw();
     else this.#place();
     const next = () => this.#step();
@@ -76,7 +79,9 @@ export class Timeline {
   #place() {
     if (!this.#utterance) return;
     const { sound } = lanesOf({ x: 0, y: 0, width: this.#canvas.clientWidth, height: this.#canvas.clientHeight });
-    const x = (this.#utterance.playheadS / this.#spanS) * sound.width;
+    const { playheadS, course } = this.#utterance;
+    const x = (playheadS / this.#spanS) * sound.width;
+    this.#playhead.classList.toggle("dry", course.chunks > 0 && playheadS > course.soundToS);
     this.#playhead.style.transform = `translateX(${x.toFixed(1)}px)`;
     this.#playhead.style.height = `${sound.y + sound.height}px`;
     this.#ahead.style.transform = `translate(${x.toFixed(1)}px, ${sound.y}px)`;

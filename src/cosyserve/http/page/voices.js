@@ -5,7 +5,8 @@ import { byId } from "./dom.js";
 import { hush, say, text } from "./language.js";
 import { LIMIT_S, Recorder, whyNot } from "./recorder.js";
 
-const DEFAULT = "default";
+/** The configured voice's name. */
+export const DEFAULT = "default";
 
 /** Something that the reader has yet to do; its message is a text's key. */
 export class Missing extends Error {}
