@@ -212,7 +212,7 @@ class TestForms:
 class TestGuidesOwnEndpoints:
     def test_health(self, server: Server) -> None:
         answer = server.get("/health")
-        engine = {"engine": "tests.engines:create", "devices": []}
+        engine = {"engine": "tests.engines:create", "devices": ["d"]}
         told = {"status": "ok", "model_type": "scripted", "details": engine}
         assert (answer.status_code, answer.json()) == (200, told)
 
