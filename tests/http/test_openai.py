@@ -135,7 +135,7 @@ class TestOfficialClient:
         assert client.audio.voices.delete("Bob").deleted
 
 
-FOUND_BY = {"the front end": "👍 ...", "the engine": "refuse=0", "its silence": "chunks=0"}
+FOUND_BY = {"the front end": "👍 ...", "the engine": "refuse=0"}
 """Texts in which there is nothing to say, by who finds that out."""
 
 
