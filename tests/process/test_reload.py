@@ -51,6 +51,20 @@ def test_keys_change_and_streams_play_on(tmp_path: Path, keys: Path) -> None:
         assert server.speak(text="hello", headers=NEW).status_code == 200
 
 
+def test_a_door_that_is_closed_leaves_strangers_the_names_alone(tmp_path: Path) -> None:
+    with Server(tmp_path, {"server": {"public_names": True}}) as server:
+        answer = server.post("/v1/audio/voices", name="Bob", audio_sample=sounds.prompt(), ref_text="private")
+        assert answer.status_code == 201
+        assert "private" in server.get("/v1/audio/voices").text
+        edit(tmp_path, "[server]", '[server]\napi_keys = ["new"]')
+        reload(server)
+        for headers, sees in ((NEW, True), ({}, False)):
+            listing = server.get("/v1/audio/voices", headers=headers)
+            assert listing.status_code == 200
+            assert "Bob" in listing.text
+            assert ("private" in listing.text) is sees
+
+
 def test_a_broken_configuration_changes_nothing(tmp_path: Path, keys: Path) -> None:
     with Server(tmp_path, {"server": {"api_keys_file": str(keys)}}) as server:
         for content in ("no colon\n", ""):

@@ -1,6 +1,7 @@
 """The wheel: with all that the service reads from beside its modules, and installed far from the checkout it serves."""
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -100,6 +101,13 @@ def test_it_serves_far_from_the_checkout(environment: Path, tmp_path: Path) -> N
         answer = client.post("/synthesize", data={"text": "hello", "format": "wav"})
         assert (answer.status_code, answer.content[:4]) == (200, b"RIFF")
         assert "<html" in client.get("/").text
+
+
+def test_no_document_sends_people_to_an_index_that_has_us_not() -> None:
+    tracked = subprocess.run(["git", "ls-files", "*.md", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    paths = [ROOT / name for name in tracked.stdout.splitlines() if name not in {"CHANGELOG.md", "README.md"}]
+    wrong = re.compile(r"""pip install[^\n`]* ['"]?cosyserve\b(?!-)""")
+    assert [path for path in paths if wrong.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_its_remedies_name_the_wheel(environment: Path, wheel: Path, tmp_path: Path) -> None:

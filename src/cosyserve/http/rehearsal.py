@@ -83,6 +83,6 @@ def _unwritable(folder: Path) -> str:
 
 def _open_door(settings: Settings) -> Iterator[Finding]:
     server = settings.server
-    if not server.host.startswith(LOOPBACK) and not (server.api_keys or server.api_keys_file):
+    if not server.host.startswith(LOOPBACK) and not server.needs_key:
         text = f"open to the network without an API key ({server.host})"
         yield Finding(State.WARNING, text, "set server.api_keys, or keep a proxy in front")

@@ -138,7 +138,7 @@ def _first(form: Form, names: tuple[str, ...], max_chars: int) -> str:
 
 def _is_stranger(request: Request) -> bool:
     """Whether it came without a key where others have one."""
-    return service_of(request).settings.server.needs_key and "key_name" not in request.scope["state"]
+    return bool(service_of(request).keys) and "key_name" not in request.scope["state"]
 
 
 def _described(voice: Voice) -> dict[str, Any]:
