@@ -110,7 +110,8 @@ class VoiceStore:
 
     async def look_for(self, name: str) -> None:
         """Do so now, if nobody is known by that name."""
-        if name_key(name) not in {"", DEFAULT_VOICE, *self._folder.entries}:
+        key = name_key(name)
+        if key not in self._folder.entries and key not in {"", DEFAULT_VOICE}:
             await anyio.to_thread.run_sync(self._look_for_news)
 
     def listing(self) -> list[Voice]:
