@@ -279,6 +279,18 @@ def test_what_was_sent_as_a_system_prompt_is_not_spoken(engine: NativeEngine, mo
     assert np.array_equal(sent, plain)
 
 
+@pytest.mark.parametrize("text", ["光速是299,792,458米每秒，", "打开https://example.com/a?b=c看看，", "现在14：30，"])
+def test_no_block_ends_in_a_span(engine: NativeEngine, text: str) -> None:
+    """It is read each time as it is read alone."""
+
+    def ids(words: str) -> str:
+        segments = engine._writer.segments(kit.request(text=words), [])
+        return "".join(f"{token} " for segment in segments for token in segment.text)
+
+    alone = ids(text).split()[:-1]
+    assert ids(text * 60).count(" ".join(alone)) == 60
+
+
 NOTHING = ["！？。，", "😀😀", "\x00\x07", "<|endofprompt|>", "You are a helpful assistant.<|endofprompt|>", "…"]
 
 
