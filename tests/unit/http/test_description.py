@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from cosyserve.audio.encoders import make_encoder
 from cosyserve.audio.formats import AudioFormat
-from cosyserve.errors import ListenerError
+from cosyserve.errors import ListenerError, UnknownVoice
 from cosyserve.http.app import build_app
 from cosyserve.http.description import session
 from cosyserve.http.description.document import build_document
@@ -19,7 +19,9 @@ from cosyserve.http.description.page import build_page
 from cosyserve.http.description.schemas import error_classes
 from cosyserve.http.middleware import OPEN_PATHS, PUBLIC_PATHS
 from cosyserve.http.routes import page as web_page
-from cosyserve.live.messages import ClientMessage, parse
+from cosyserve.http.routes import websocket
+from cosyserve.live.messages import ClientMessage, error_message, parse
+from cosyserve.live.session import Session, Speak, Tell
 from cosyserve.settings.sections import DefaultSettings, LimitSettings, ServerSettings, Settings
 
 SETTINGS = Settings(defaults=DefaultSettings(prompt_wav=None))
@@ -125,7 +127,18 @@ def test_the_examples_of_messages_are_messages() -> None:
     assert taken == list(get_args(ClientMessage))
 
 
+def test_the_examples_of_answers_have_their_fields() -> None:
+    live = Session(100)
+    (speak,) = [action for action in (*live.text("hello"), *live.done()) if isinstance(action, Speak)]
+    player = {"format": "pcm", "sample_rate": 24_000, "channels": 1, "seed": 7}
+    actions = [*live.started(speak.clause, player), *live.spoken(speak.clause, 1.2), *live.cancel()]
+    told = [action.message for action in actions if isinstance(action, Tell)]
+    examples = [said.example for said in session.SERVERS]
+    assert [list(one) for one in examples] == [list(one) for one in [*told, error_message(UnknownVoice("…"))]]
+
+
 def test_the_page_describes_the_websocket() -> None:
+    assert [route.path for route in websocket.routes] == [session.PATH]
     page = build_page(build_document(SETTINGS), SETTINGS)
     assert session.PATH in page
     for said in (*session.CLIENTS, *session.SERVERS):
