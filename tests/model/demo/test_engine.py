@@ -179,7 +179,9 @@ class TestSound:
 
     @pytest.mark.parametrize("plain", ["你好世界", "Hello world"])
     def test_inline_tokens_are_not_read(self, engine: DemoEngine, plain: str) -> None:
-        np.testing.assert_array_equal(say(engine, f"<|en|>{plain}[laughter]<|endofprompt|>"), say(engine, plain))
+        np.testing.assert_array_equal(
+            say(engine, f"Be kind.<|endofprompt|><|en|>{plain}[laughter]"), say(engine, plain)
+        )
 
     def test_markup_is_not_interpreted(self, engine: DemoEngine) -> None:
         slow = '<prosody rate="x-slow">hello</prosody>'
