@@ -33,6 +33,8 @@ def run(spec: WorkerSpec, jobs: Connection, results: Connection, output: Connect
             # Then indices are nvidia-smi's, and CUDA must count like it.
             os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         os.environ["CUDA_VISIBLE_DEVICES"] = spec.device
+    # Who sets the first of them means all: PyTorch goes by MKL's.
+    threads = os.environ.get(THREAD_VARIABLES[0], str(spec.threads))
     for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, str(spec.threads))
+        os.environ.setdefault(name, threads)
     importlib.import_module("cosyserve_workers.main").main(spec, jobs, results)
