@@ -1,4 +1,4 @@
-"""The engine `native` killed over and over under load, on the small checkpoint: what is whole is what it was, to the byte."""
+"""The engine `native` killed over and over under load, on the small checkpoint: what is whole is so to the byte."""
 
 import os
 import signal
