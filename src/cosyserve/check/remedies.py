@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import sys
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,6 +23,12 @@ def install(extra: str = "", *options: str, code: Path = Path(__file__)) -> str:
         return _pip(*options, f"{origin}{_bracketed(extra)}")
     # Whoever installed it has the file, here or elsewhere.
     return _pip(*options, f"{origin if origin.is_file() else WHEEL}{_bracketed(extra)}")
+
+
+def pip_of_ours() -> str:
+    """What installs into this environment, where the shell's `pip` is another's; else ""."""
+    found = shutil.which("pip")
+    return "" if found == str(Path(sys.executable).with_name("pip")) else f"{sys.executable} -m pip"
 
 
 def _pip(*arguments: str) -> str:

@@ -21,7 +21,7 @@ from cosyserve.check.library_trial import trial_findings
 from cosyserve.check.model_folder import MODELS, OPTIONAL_FILES, file_fault, folder_problems, model_in
 from cosyserve.check.nvidia import VISIBLE, NoGpuError, gpu_is_listed, query_gpus
 from cosyserve.check.packages import installed, requirements
-from cosyserve.check.remedies import install
+from cosyserve.check.remedies import install, pip_of_ours
 from cosyserve.protocol import DEFAULT_STREAMS
 from cosyserve.settings import environment
 from cosyserve.settings.loading import Tables, configuration_file, load_settings
@@ -63,6 +63,8 @@ def _print_report(what: str, config: Path | None, sections: Sections) -> int:
     print(f"cosyserve {'cannot' if stops else 'can'} serve {what}{counted}")
     path = configuration_file(config)
     print(f"configuration: {path.absolute() if path else f'no file, there is no config.toml in {Path.cwd()}'}")
+    if pip := pip_of_ours():
+        print(f"where it says pip: {pip}")
     print()
     for title, found in sections.items():
         if found:

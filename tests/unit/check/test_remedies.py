@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosyserve.check.remedies import WHEEL, install
+from cosyserve.check.remedies import WHEEL, install, pip_of_ours
 from tests.serving import ROOT
 
 
@@ -56,3 +56,12 @@ def test_where_pip_does_not_say(
 ) -> None:
     write_origin(tmp_path, monkeypatch, origin)
     assert install("native", code=code) == f"pip install '{WHEEL}[native]'"
+
+
+def test_which_pip_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who did not activate the environment would install into another."""
+    (tmp_path / "pip").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert pip_of_ours() == f"{sys.executable} -m pip"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert pip_of_ours() == ""
