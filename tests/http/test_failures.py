@@ -117,5 +117,5 @@ class TestAnEngineThatCannotStart:
         command = [sys.executable, "-m", "cosyserve", "serve", "--engine", "demmo"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert done.stderr.startswith("cosyserve: the engine demmo is not known: use one of ")
+        assert done.stderr.startswith("cosyserve: the engine demmo is not known: use auto, one of native, ")
         assert done.stderr.count("\n") == 1
