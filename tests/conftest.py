@@ -42,17 +42,18 @@ collect_ignore_glob = [
     *([] if chromium() else PAGE_TESTS),
 ]
 
-SERVERS = {"fuzz", "http", "process"}
+SERVERS = {"fuzz": "processes", "http": "servers", "process": "processes"}
+"""Folders whose tests wait more than they compute, and the group of each."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when they are dealt to processes (`-n 2 --dist loadgroup`).
+    """Say which tests stay together when they are dealt to processes (`-n 3 --dist loadgroup`).
 
-    Those with servers and worker processes mostly wait, and mind each other's load: they are one group. A file of any
+    Those with servers and worker processes mostly wait, and mind each other's load: they are two groups. A file of any
     others is a group: its fixtures are made once.
     """
     for item in items:
         place = item.path.relative_to(Path(__file__).parent)
-        waits = place.parts[0] in SERVERS and not place.name.startswith(("test_cosyvoice", "test_native"))
-        item.add_marker(pytest.mark.xdist_group("servers" if waits else str(place)))
+        loads = place.name.startswith(("test_cosyvoice", "test_native"))
+        item.add_marker(pytest.mark.xdist_group(str(place) if loads else SERVERS.get(place.parts[0], str(place))))

@@ -42,6 +42,7 @@ def check(config: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.full
 def test_a_package_that_nothing_calls_need_not_be_installed(
     small_checkpoint: Path,  # noqa: F811
     tmp_path: Path,
@@ -87,4 +88,4 @@ def test_the_server_is_unavailable_and_check_says_the_same(
     status, report = check(tmp_path / "config.toml")
     assert status == 1
     assert f"  problem  {said}\n           -> {remedy}" in report
-    assert "  problem  the engine cosyvoice cannot start\n" in report
+    assert report.startswith("cosyserve cannot serve with the engine cosyvoice: ")

@@ -181,11 +181,11 @@ def no_folder(folder: Path, _: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (no_library, "holds no CosyVoice library: git clone"),
+        pytest.param(no_library, "holds no CosyVoice library: git clone", marks=pytest.mark.full),
         (no_gpu_for_tensorrt, "there is no CUDA GPU"),
         (truncated, "hift.pt is cut short, or not what its name says: delete what is damaged, then"),
         (no_folder, "is missing: pip install modelscope && modelscope download"),
-        (wrong_yaml, "cannot make sense of"),
+        pytest.param(wrong_yaml, "cannot make sense of", marks=pytest.mark.full),
     ],
 )
 def test_a_model_that_cannot_load_is_unavailable_with_the_reason(

@@ -102,6 +102,7 @@ def test_unspeakable_text_is_the_clients_mistake(server: Server) -> None:
     assert answer.json()["error"]["code"] == "unspeakable_text"
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_replaced_and_what_was_not_heard_is_said_again(server: Server) -> None:
     (worker,) = server.model_info()["workers"]
     with ThreadPoolExecutor(4) as clients:

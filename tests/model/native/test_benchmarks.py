@@ -114,6 +114,7 @@ def test_the_comparison_runs(small_checkpoint: Path, library_path: Path) -> None
     assert "GiB resident" in report[rows[-1]][1]
 
 
+@pytest.mark.full
 def test_the_stages_add_up(small_checkpoint: Path) -> None:
     command = ("--quick", "--checkpoint", str(small_checkpoint), "--at-once", "2", "--tokens", "40")
     report = cells(run("benchmarks.native_stages", *command))

@@ -43,6 +43,7 @@ def test_a_gpu_that_is_demanded(path_with_a_gpu: str) -> None:
     assert said.count("\n") == 1
 
 
+@pytest.mark.full
 def test_a_gpu_that_is_there_for_nothing(path_with_a_gpu: str) -> None:
     warning, device = look("auto", path_with_a_gpu).splitlines()
     assert warning.startswith("WARNING the CPU speaks, slowly: torch 2.")
@@ -50,6 +51,7 @@ def test_a_gpu_that_is_there_for_nothing(path_with_a_gpu: str) -> None:
     assert device.startswith("runs on cpu, ")
 
 
+@pytest.mark.full
 def test_a_gpu_that_is_to_be_left_alone(path_with_a_gpu: str) -> None:
     assert look("cpu", path_with_a_gpu).startswith("runs on cpu, ")
 

@@ -213,6 +213,7 @@ def test_ten_at_once_are_as_each_alone(engine: NativeEngine, draws: Listening) -
     assert max(map(difference, together, alone)) < 1e-4
 
 
+@pytest.mark.full
 def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: NativeEngine) -> None:
     jobs = requests()[:5]
     with using_threads(2):
@@ -228,7 +229,7 @@ def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: 
     assert max(difference(got.mel(job.seed), wanted.mel(job.seed)) for job in jobs) < 1e-4
 
 
-@pytest.mark.parametrize("blocks", [0, 12])
+@pytest.mark.parametrize("blocks", [0, pytest.param(12, marks=pytest.mark.full)])
 def test_a_small_budget_changes_nothing_that_is_heard(
     small_checkpoint: Path, engine: NativeEngine, blocks: int
 ) -> None:
@@ -265,6 +266,7 @@ def test_a_long_text_is_spoken_segment_by_segment(engine: NativeEngine, draws: L
     assert len(sound) == 960 * tokens
 
 
+@pytest.mark.full
 def test_a_sentence_without_end_is_cut(engine: NativeEngine, draws: Listening) -> None:
     assert len(say(engine, text="快乐" * 200, seed=22)) > 0
     assert len([key for key in draws.drawn if key[0] == 22]) > 2
