@@ -88,8 +88,11 @@ def deflated(size: int) -> bytes:
 def frame(first: int, payload: bytes) -> bytes:
     """A WebSocket frame, masked with zeros."""
     size = len(payload)
-    told = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size)
-    if size >= 2**16:
+    if size < 126:
+        told = bytes([0x80 | size])
+    elif size < 2**16:
+        told = b"\xfe" + struct.pack(">H", size)
+    else:
         told = b"\xff" + struct.pack(">Q", size)
     return bytes([first]) + told + bytes(4) + payload
 
