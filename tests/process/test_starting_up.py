@@ -124,3 +124,14 @@ def command(folder: Path, *arguments: str, **variables: str) -> subprocess.Compl
 def environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
     return {**inherited, "PYTHONPATH": str(ROOT)}
+
+
+def test_a_reader_of_the_report_may_stop_reading(tmp_path: Path) -> None:
+    """As `cosyserve check | head -1` does."""
+    command = [sys.executable, "-m", "cosyserve", "check", "--engine", "demo", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as checking:
+        assert checking.stdout is not None
+        assert checking.stderr is not None
+        checking.stdout.close()
+        assert checking.stderr.read() == b""
+    assert checking.returncode == 1
