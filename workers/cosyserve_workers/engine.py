@@ -54,6 +54,11 @@ class RequestError(Exception):
         self.code = code
 
 
+def nothing_to_say() -> RequestError:
+    """Of a text that has no letter and no digit, or has none left once it was made ready."""
+    return RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script")
+
+
 class EngineBroken(Exception):
     """The engine cannot go on (a CUDA context is lost, say): the worker exits and is replaced."""
 

@@ -42,9 +42,11 @@ def visible_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
 def gpu_is_listed() -> bool:
     """Whether the driver lists one that a process started now would see."""
     try:
-        return bool(query_gpus("index") and visible_devices())
+        query_gpus("index")
     except NoGpuError:
         return False
+    # Where nothing hides any, the process would see all that are listed: they need not be asked for twice.
+    return VISIBLE not in os.environ or bool(visible_devices())
 
 
 def _run_nvidia_smi(fields: Sequence[str], timeout_s: float) -> str:

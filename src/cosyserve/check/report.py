@@ -47,7 +47,7 @@ def run(config: Path | None, flags: Tables, rehearse: Rehearsal, *, every_engine
         return _print_report("with this configuration", config, {"Configuration": wrong})
     model = settings.model
     choice = choose(model.engine, model.source_dir, model.device)
-    settings = settings.model_copy(update={"model": model.model_copy(update={"engine": choice.engine})})
+    settings = settings.with_engine(choice.engine)
     sections = _sections(settings, choice, every_engine=every_engine)
     if not _stops(sections.get("Packages: front end", [])):
         sections["Server"] = rehearse(settings)

@@ -55,7 +55,7 @@ def build_app(settings: Settings) -> Starlette:
     """
     model = settings.model
     choice = choose(model.engine, model.source_dir, model.device)
-    settings = settings.model_copy(update={"model": model.model_copy(update={"engine": choice.engine})})
+    settings = settings.with_engine(choice.engine)
     keys = load_keyring(settings.server)
     helpers = Helpers(JOBS)
     decoder = Decoder(helpers)

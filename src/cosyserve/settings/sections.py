@@ -1,7 +1,7 @@
 """Every setting, by section, with its built-in default and the values that it takes."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, IPvAnyNetwork, field_validator
 
@@ -168,3 +168,7 @@ class Settings(Section):
     voices: VoiceSettings = VoiceSettings()
     websocket: WebSocketSettings = WebSocketSettings()
     log: LogSettings = LogSettings()
+
+    def with_engine(self, engine: str) -> Self:
+        """The same with this engine, which `auto` has turned out to be."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"engine": engine})})

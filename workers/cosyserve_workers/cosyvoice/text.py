@@ -22,8 +22,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from cosyserve.protocol import END_OF_PROMPT, FailureCode, split_system_prompt
-from cosyserve_workers.engine import RequestError
+from cosyserve.protocol import END_OF_PROMPT, split_system_prompt
+from cosyserve_workers.engine import nothing_to_say
 from cosyserve_workers.text import BORDERS, clean, is_speakable, pack, shielded, without_markers
 
 BLOCK_CHARS = 300
@@ -64,7 +64,7 @@ class TextFrontEnd:
         """
         cleaned = clean(text)
         if not is_speakable(cleaned):
-            raise _nothing_to_say()
+            raise nothing_to_say()
         return self._cut_up(cleaned)
 
     def _cut_up(self, cleaned: str) -> Iterator[str]:
@@ -76,7 +76,7 @@ class TextFrontEnd:
                     spoken = said
                     yield from pack(said, BORDERS[1:], SEGMENT_TOKENS, lambda part: len(self.tokens(part)))
         if not spoken:
-            raise _nothing_to_say()
+            raise nothing_to_say()
 
     def _normalise(self, block: str) -> list[str]:
         if not is_speakable(block):
@@ -118,7 +118,3 @@ class TextFrontEnd:
         if self._version3 and not wanted.startswith(SYSTEM_PROMPT):
             wanted = f"{clean(system_prompt) or SYSTEM_PROMPT} {wanted}"
         return wanted + END_OF_PROMPT
-
-
-def _nothing_to_say() -> RequestError:
-    return RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cosyserve.protocol import FailureCode, Mode, Synthesize, split_system_prompt
-from cosyserve_workers.engine import RequestError
+from cosyserve_workers.engine import RequestError, nothing_to_say
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER
 from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS, Segment
 from cosyserve_workers.native.text.segments import TextFrontEnd
@@ -43,7 +43,7 @@ class ScriptWriter:
         # This model has no system prompt: what was sent as one is left out.
         text = clean(split_system_prompt(request.text)[1])
         if not is_speakable(text):
-            raise _nothing_to_say()
+            raise nothing_to_say()
         before: list[int] = []
         if request.mode is Mode.ZERO_SHOT:
             transcript = clean(split_system_prompt(request.prompt_text)[1])
@@ -67,12 +67,8 @@ class ScriptWriter:
                 spoken = True
                 yield from filter(None, map(self._tokenizer.encode, self._short_enough(segment)))
         if not spoken:
-            raise _nothing_to_say()
+            raise nothing_to_say()
 
     def _short_enough(self, segment: str) -> Iterator[str]:
         """Cut a sentence that the rules leave whole however long it is."""
         return pack(segment, BORDERS[1:], MAX_SEGMENT_TOKENS, lambda part: len(self._tokenizer.encode(part)))
-
-
-def _nothing_to_say() -> RequestError:
-    return RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing to say: no letter or digit in any script")
