@@ -17,15 +17,20 @@ from tests.serving import DEADLINE_S, ROOT, Server
 
 pytest.importorskip("espeakng_loader", reason="the engine demo is not installed")
 
-SHELL = ("README.md", "README.zh-CN.md", "docs/api.md", "docs/voices.md")
+SHELL = (
+    *("README.md", "README.zh-CN.md", "docker/README.md"),
+    *("docs/api.md", "docs/gpu-server.md", "docs/operations.md", "docs/voices.md"),
+)
 PYTHON = ("docs/api.md", "docs/integrations.md")
-ADDRESS = "http://127.0.0.1:50000"
+ADDRESS = re.compile(r"http://(127\.0\.0\.1|localhost):50000")
 # Quiet, and an answer that is an error is a failure.
 STRICT_CURL = 'curl() { command curl -sS --fail-with-body "$@"; }\n'
 # Where there is no player, its place is kept.
 PLAYER = "set -o pipefail; command -v ffplay >/dev/null || ffplay() { cat >/dev/null; }\n"
-INSTALLING = re.compile(r"(git|make|python\S*) ")
-"""What begins so is run by the tests of `make` and of the wheel, or belongs to a client that is not installed here."""
+INSTALLING = re.compile(r"(git|make|python\S*|docker|\.venv/bin/(pip|cosyserve)) ")
+"""What begins so is run by the tests of `make` and of the wheel, or wants what is not here: test_documents.py
+reads it.
+"""
 
 
 def blocks(language: str, documents: tuple[str, ...]) -> list[ParameterSet]:
@@ -55,7 +60,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def run(server: Server, folder: Path, *command: str) -> None:
     (folder / "alice.wav").write_bytes(sounds.prompt(4, 22_050))
-    here = command[-1].replace(ADDRESS, server.url).replace(".venv/bin", str(Path(sys.executable).parent))
+    here = ADDRESS.sub(server.url, command[-1]).replace(".venv/bin", str(Path(sys.executable).parent))
     assert here != command[-1]
     env = {**os.environ, "COSYSERVE_URL": server.url, "SDL_AUDIODRIVER": "dummy"}
     whole = (*command[:-1], here)
