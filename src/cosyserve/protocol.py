@@ -1,8 +1,8 @@
 """The messages between the front end and its workers: frozen dataclasses, and how their texts are marked.
 
 Parent to worker: `Synthesize`, `Cancel`, `SetLogLevel`, `Shutdown`. Worker to parent: `Ready` or `LoadFailed` once,
-then `Heartbeat`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is free again
-when that last message arrives, not when `Cancel` was sent.
+then `Heartbeat`, `Counted`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is
+free again when that last message arrives, not when `Cancel` was sent.
 
 numpy is imported for the types alone: a worker unpickles its `EngineConfig` before the thread counts are set.
 """
@@ -75,6 +75,7 @@ class EngineConfig:
     engine: `demo`, `cosyvoice`, `native` or `package.module:factory`.
     device: `auto`, `cuda` or `cpu`; for `cpu` the worker sees no GPU.
     pinned_to: the worker's own GPU (for the log), or None; inside the worker the GPU is always index 0.
+    sharing: how many workers, this one among them, share that GPU's memory or, without one, the machine's.
     """
 
     engine: str
@@ -87,6 +88,7 @@ class EngineConfig:
     state_budget_gib: float = 0.0
     device: str = "auto"
     pinned_to: str | None = None
+    sharing: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,13 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What the engine has counted since it was loaded: events by name. Only ever more."""
+
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """pcm: 16-bit little-endian mono at the engine's sample rate."""
 
@@ -183,4 +192,4 @@ class Cancelled:
 
 
 ToWorker = Synthesize | Cancel | SetLogLevel | Shutdown
-FromWorker = Ready | LoadFailed | Heartbeat | Chunk | Done | Failed | Cancelled
+FromWorker = Ready | LoadFailed | Heartbeat | Counted | Chunk | Done | Failed | Cancelled

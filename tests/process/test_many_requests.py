@@ -54,7 +54,7 @@ def links(pid: int) -> Iterator[str]:
             yield str(entry.readlink())
 
 
-@pytest.mark.parametrize("requests", [200, pytest.param(2000, marks=[pytest.mark.full, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize("requests", [100, pytest.param(2000, marks=[pytest.mark.full, pytest.mark.timeout(1200)])])
 def test_many_requests_leave_nothing_behind(requests: int, tmp_path: Path) -> None:
     """One in five goes away: before its first chunk, between chunks, politely or with a reset."""
     dice = random.Random(requests)

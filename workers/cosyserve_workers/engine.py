@@ -18,6 +18,9 @@ class Engine(Protocol):
 
     `stream` is called from as many threads as `streams` says; an engine that batches does so behind it.
     It calls `cancelled()` at every step (that is the heartbeat too) and ends early when it answers True.
+
+    An engine may also have `counters`, a mapping of names to whole numbers that only grow: they are read after each
+    request and shown in /metrics and /model_info.
     """
 
     model_type: str

@@ -15,6 +15,7 @@ from cosyserve.protocol import (
     Cancel,
     Cancelled,
     Chunk,
+    Counted,
     Done,
     Failed,
     FailureCode,
@@ -62,6 +63,7 @@ class Loop:
         self._lock = threading.Lock()
         self._beat_at = 0.0
         self._failures_in_a_row = 0
+        self._counters: dict[str, int] = {}
         self.shut_down = threading.Event()
         self._threads = [
             threading.Thread(target=self._serve, name=f"stream-{index}", daemon=True) for index in range(engine.streams)
@@ -106,10 +108,19 @@ class Loop:
             with self._lock:
                 del self._running[job.request.job_id]
             try:
+                self._count()
                 self._outbox.put(last)
             except QueueClosed:
                 return
             self._judge(last)
+
+    def _count(self) -> None:
+        """Tell what the engine has counted, where it counts and there is news."""
+        counters = {str(name): int(count) for name, count in getattr(self._engine, "counters", {}).items()}
+        with self._lock:
+            news, self._counters = counters != self._counters, counters
+        if news:
+            self._outbox.put(Counted(counters))
 
     def _run(self, job: _Running) -> FromWorker:
         """Speak one job. Returns the message that ends it."""

@@ -1,36 +1,35 @@
 """Where torch runs: what `model.device` asks for, or one line that says why that cannot be."""
 
-import logging
-
 import torch
 
 from cosyserve.check.acceleration import unusable_gpu
 from cosyserve.check.nvidia import gpu_is_listed
 from cosyserve_workers.engine import LoadError
 
-log = logging.getLogger(__name__)
-
 
 def find_device(wanted: str) -> torch.device:
     """The GPU that the worker is pinned to, or the CPU.
 
-    wanted: `auto`, `cuda` or `cpu`. A GPU that torch cannot use is a LoadError where one is demanded, else a warning.
+    wanted: `auto`, `cuda` or `cpu`. Raises LoadError where a GPU is demanded, or listed and not kept from this process,
+    and torch cannot use it: a CPU in its place would be a hundred times slower, and nobody would know why.
     """
-    if wanted == "cpu":
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available() and not gpu_is_listed()):
         return torch.device("cpu")
-    if torch.cuda.is_available():
+    why = _why_unusable()
+    if why is None:
         return torch.device("cuda", 0)
-    if wanted == "cuda" or gpu_is_listed():
-        unusable = unusable_gpu(_reason())
-        if wanted == "cuda":
-            raise LoadError(f"model.device is cuda, and {unusable.text}: {unusable.remedy}")
-        log.warning("the CPU speaks, slowly: %s: %s", unusable.text, unusable.remedy)
-    return torch.device("cpu")
+    unusable = unusable_gpu(why)
+    asked = "model.device is cuda, and " if wanted == "cuda" else ""
+    raise LoadError(f"{asked}{unusable.text}: {unusable.remedy}")
 
 
-def _reason() -> str:
+def _why_unusable() -> str | None:
+    """In torch's words, which may be none; None where the GPU does a sum: one may be too old for any kernel in here."""
     try:
-        torch.cuda.init()  # type: ignore[no-untyped-call]
+        if not torch.cuda.is_available():
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            return ""
+        torch.ones(1, device="cuda").add_(1).item()
     except Exception as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
-    return ""
+    return None

@@ -22,6 +22,7 @@ import json, torch
 usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
 print(json.dumps([usable, ", ".join(torch.cuda.get_device_name(index) for index in range(usable))]))
 """
+ON_A_CPU = 'or set model.device to "cpu"'
 SWITCH_OFF = 'or set model.tensorrt to "auto" or "false"'
 
 
@@ -74,7 +75,7 @@ def tensorrt_findings(model_dir: Path, wanted: str, *, gpu: bool) -> list[Findin
 
 
 def torch_findings(*, gpu: bool, device: str = "auto", timeout_s: float = 120) -> list[Finding]:
-    """Which torch there is, and whether it can use the GPUs. Where it cannot, that stops who asked for one.
+    """Which torch there is, and whether it can use the GPUs. Where it cannot, nobody is to wait for a CPU unawares.
 
     gpu: whether the driver lists any. device: model.device.
     """
@@ -86,9 +87,8 @@ def torch_findings(*, gpu: bool, device: str = "auto", timeout_s: float = 120) -
     if names:
         return [Finding(State.OK, f"{_built()} can use {names}")]
     unusable = unusable_gpu(why)
-    if device == "cuda":
-        return [Finding(State.PROBLEM, f"model.device is cuda, and {unusable.text}", unusable.remedy)]
-    return [unusable]
+    asked = "model.device is cuda, and " if device == "cuda" else ""
+    return [Finding(State.PROBLEM, f"{asked}{unusable.text}", unusable.remedy)]
 
 
 def unusable_gpu(why: str) -> Finding:
@@ -97,13 +97,14 @@ def unusable_gpu(why: str) -> Finding:
     try:
         ((driver, *_), *_) = query_gpus("driver_version")
     except NoGpuError as error:
-        remedy = 'see to the driver, or set model.device to "cpu"'
-        return Finding(State.WARNING, f"{_built()} has no GPU to use: {error}{quoted}", remedy)
+        return Finding(
+            State.PROBLEM, f"{_built()} has no GPU to use: {error}{quoted}", f"see to the driver, {ON_A_CPU}"
+        )
+    remedy = f"install a driver that knows CUDA {cuda}, or a torch that driver {driver} and its GPU know"
     if not cuda:
         remedy = f"pip uninstall -y torch torchaudio && {install('native')}, from PyPI's own wheels"
-        return Finding(State.WARNING, f"{_built()} cannot use the GPU of driver {driver}{quoted}", remedy)
-    remedy = f"install a driver that knows CUDA {cuda}, or a torch that driver {driver} knows"
-    return Finding(State.WARNING, f"{_built()} cannot use the GPU of driver {driver}{quoted}", remedy)
+    text = f"{_built()} cannot use the GPU of driver {driver}{quoted}"
+    return Finding(State.PROBLEM, text, f"{remedy}, {ON_A_CPU}")
 
 
 def _built() -> str:

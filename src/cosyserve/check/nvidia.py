@@ -1,4 +1,4 @@
-"""What nvidia-smi says of the GPUs: the front end never loads CUDA to ask."""
+"""What nvidia-smi and the driver's files say of the GPUs: the front end never loads CUDA to ask."""
 
 import csv
 import os
@@ -7,7 +7,9 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
+DEVICES = Path("/dev")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -33,20 +35,21 @@ def visible_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
         # CUDA stops at the first entry that is none.
         devices = [entry.strip() for entry in environ[VISIBLE].split(",")]
         return devices[: devices.index("-1")] if "-1" in devices else [entry for entry in devices if entry]
-    try:
-        return [index for (index,) in query_gpus("index")]
-    except NoGpuError:
-        return []
+    return _listed()
 
 
 def gpu_is_listed() -> bool:
-    """Whether the driver lists one that a process started now would see."""
+    """Whether there is one that a process started now would see."""
+    # Where nothing hides any, the process would see all that are listed.
+    return bool(_listed() and (VISIBLE not in os.environ or visible_devices()))
+
+
+def _listed() -> list[str]:
+    """Indices as CUDA counts, in nvidia-smi's order; without it, of a driver's devices that this process is shown."""
     try:
-        query_gpus("index")
+        return [index for (index,) in query_gpus("index")]
     except NoGpuError:
-        return False
-    # Where nothing hides any, the process would see all that are listed: they need not be asked for twice.
-    return VISIBLE not in os.environ or bool(visible_devices())
+        return [str(index) for index, _ in enumerate(DEVICES.glob("nvidia[0-9]*"))]
 
 
 def _run_nvidia_smi(fields: Sequence[str], timeout_s: float) -> str:

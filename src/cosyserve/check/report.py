@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cosyserve import __version__
 from cosyserve.check.acceleration import package_version, tensorrt_findings, torch_findings, vllm_lack
+from cosyserve.check.compiler import compiler_findings
 from cosyserve.check.engines import ESSENTIAL, NEEDS_MODEL, Choice, choose, engine_findings
 from cosyserve.check.finding import Finding, State
 from cosyserve.check.library_folder import library_findings
@@ -198,7 +199,9 @@ def _optional_files(directory: Path) -> list[Finding]:
 
 
 def _torch(model: ModelSettings) -> list[Finding]:
-    return torch_findings(gpu=gpu_is_listed(), device=model.device)
+    gpu = gpu_is_listed()
+    kernels = compiler_findings() if gpu and model.device != "cpu" else []
+    return [*torch_findings(gpu=gpu, device=model.device), *kernels]
 
 
 def _cosyvoice(settings: Settings) -> list[Finding]:

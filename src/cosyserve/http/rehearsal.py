@@ -10,7 +10,7 @@ from cosyserve.check.nvidia import visible_devices
 from cosyserve.http.access import load_keyring
 from cosyserve.http.app import configured_voice
 from cosyserve.http.listener import listen
-from cosyserve.pool.devices import assign_devices
+from cosyserve.pool.devices import assign_devices, left_idle
 from cosyserve.settings.sections import Settings, SettingsError
 from cosyserve.voices.prompts import JOBS, Decoder
 from cosyserve.wire.helper import Helpers
@@ -31,7 +31,7 @@ def rehearse(settings: Settings) -> list[Finding]:
 
 def shortfalls(settings: Settings) -> list[Finding]:
     """What the service goes without, and an operator may not know."""
-    return [*_prompt(settings), *_voices(settings), *_temporary_files(), *_open_door(settings)]
+    return [*_prompt(settings), *_voices(settings), *_temporary_files(), *_gpus(settings), *_open_door(settings)]
 
 
 def _fails(step: Callable[[Settings], object], settings: Settings) -> Iterator[Finding]:
@@ -68,6 +68,14 @@ def _temporary_files() -> Iterator[Finding]:
     named = os.environ.get("TMPDIR")
     if named and (why := _unwritable(Path(named))):
         yield Finding(State.WARNING, f"TMPDIR {named} cannot be written: {why}", "name another folder, or unset it")
+
+
+def _gpus(settings: Settings) -> Iterator[Finding]:
+    idle = left_idle(settings, visible_devices())
+    if idle:
+        text = f"visible GPUs that no worker has: {', '.join(idle)}"
+        remedy = f"set workers.count to {settings.workers.count + len(idle)}, or name those to use in workers.devices"
+        yield Finding(State.WARNING, text, remedy)
 
 
 def _unwritable(folder: Path) -> str:

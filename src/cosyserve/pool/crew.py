@@ -6,7 +6,6 @@ burial needs no thread, file or module that its birth did not bring along.
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from cosyserve.check.quota import cores
 from cosyserve.pool.process import WorkerProcess
 from cosyserve.protocol import EngineConfig, FromWorker, SetLogLevel, ToWorker
 from cosyserve.settings.sections import Settings
@@ -154,9 +154,10 @@ class Crew:
                 state_budget_gib=model.state_budget_gib,
                 device=model.device,
                 pinned_to=device,
+                sharing=self._devices.count(device),
             ),
             device=device,
-            threads=max(1, (os.cpu_count() or 1) // self._settings.workers.count),
+            threads=max(1, cores() // self._settings.workers.count),
             log_level=self._log_level,
         )
 

@@ -25,6 +25,13 @@ def assign_devices(settings: Settings, visible: Sequence[str]) -> list[str | Non
     return [devices[index % len(devices)] for index in range(count)]
 
 
+def left_idle(settings: Settings, visible: Sequence[str]) -> list[str]:
+    """Visible devices that no worker has, where nobody chose so: each would need a worker of its own."""
+    if settings.workers.devices or settings.model.device == "cpu" or settings.model.engine == "demo":
+        return []
+    return list(visible)[settings.workers.count :]
+
+
 def _resolve(entry: str, visible: Sequence[str]) -> str:
     if not entry.isdecimal():
         return entry

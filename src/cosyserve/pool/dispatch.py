@@ -30,6 +30,7 @@ from cosyserve.protocol import (
     Cancel,
     Cancelled,
     Chunk,
+    Counted,
     Done,
     Failed,
     FailureCode,
@@ -179,6 +180,8 @@ class Dispatcher:
                 if job is not None and job.state is JobState.RUNNING:
                     job.fed_at = now
                     job.sink.feed(message.pcm)
+            case Counted():
+                worker.counters = message.counters
             case Done() | Failed() | Cancelled():
                 self._finished(worker, message, now)
             case _:

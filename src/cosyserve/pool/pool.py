@@ -88,6 +88,7 @@ class Pool:
             restarts=[worker.restarts for worker in workers],
             engine=self._settings.model.engine,
             details=[worker.details for worker in workers],
+            counters=[worker.counters for worker in workers],
         )
 
     def statuses(self) -> list[WorkerStatus]:
@@ -103,6 +104,7 @@ class Pool:
                 restarts=worker.restarts,
                 reason=worker.reason,
                 details=worker.details,
+                counters=worker.counters,
             )
             for worker in self._dispatcher.workers
         ]

@@ -29,6 +29,7 @@ class WorkerStatus:
     restarts: int
     reason: str
     details: Mapping[str, str]
+    counters: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class PoolState:
     """The pool at one moment.
 
     workers: each one's state. restarts: how often each one's process was replaced. engine: by its name. details: what
-    each worker's engine tells of itself.
+    each worker's engine tells of itself. counters: what each one's has counted.
     """
 
     running: int
@@ -47,3 +48,4 @@ class PoolState:
     restarts: Sequence[int]
     engine: str
     details: Sequence[Mapping[str, str]]
+    counters: Sequence[Mapping[str, int]]

@@ -29,6 +29,8 @@ class Worker:
         self.sample_rate = 0
         self.streams = 0
         self.details: Mapping[str, str] = {}
+        self.counters: Mapping[str, int] = {}
+        """What its process's engine has counted."""
         self.restarts = 0
         self.reason = ""
         """Why it last died, or cannot start."""
@@ -69,6 +71,7 @@ class Worker:
         self.reason = ""
         self.model_type, self.sample_rate = message.model_type, message.sample_rate
         self.streams, self.details = message.streams, message.details
+        self.counters = {}
 
     def heard(self, now: float) -> None:
         """Any message came."""

@@ -1,6 +1,7 @@
 """What Prometheus is told: how requests for speech went, and the state of the pool at the moment it asks."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -13,6 +14,8 @@ from cosyserve.speech.intake import IntakeBudget
 
 SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 4.0)
+MAX_EVENTS = 32
+"""Of those that an engine counts, as many are told."""
 MAX_STAGES = 32
 """Engines name their stages; from the 33rd name on they are `other`, so that no engine can fill Prometheus up."""
 
@@ -164,6 +167,13 @@ class _PoolCollector(Collector):
                 told = [details.get(name, "") for name in ("device", "precision")]
                 info.add_metric([str(index), told[0], pool.engine, told[1]], 1)
         yield info
+        events = CounterMetricFamily(
+            "cosyserve_engine_events", "What a worker's engine has counted, as it names it.", labels=["worker", "event"]
+        )
+        for index, counters in enumerate(pool.counters):
+            for event, count in islice(sorted(counters.items()), MAX_EVENTS):
+                events.add_metric([str(index), event], count)
+        yield events
         build = GaugeMetricFamily("cosyserve_build_info", "Always 1; the version is the label.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build

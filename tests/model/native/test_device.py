@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from cosyserve_workers.native.loading import Machine
+from cosyserve_workers.native.memory_plan import GIB
 
 NOBODYS_GPU = "GPU-00000000-0000-0000-0000-000000000000"
 LOOK = """
@@ -43,12 +48,11 @@ def test_a_gpu_that_is_demanded(path_with_a_gpu: str) -> None:
     assert said.count("\n") == 1
 
 
-@pytest.mark.full
 def test_a_gpu_that_is_there_for_nothing(path_with_a_gpu: str) -> None:
-    warning, device = look("auto", path_with_a_gpu).splitlines()
-    assert warning.startswith("WARNING the CPU speaks, slowly: torch 2.")
-    assert "cannot use the GPU of driver 525.85.12" in warning
-    assert device.startswith("runs on cpu, ")
+    said = look("auto", path_with_a_gpu)
+    assert said.startswith("LoadError torch 2.")
+    assert "cannot use the GPU of driver 525.85.12" in said
+    assert said.rstrip().endswith('or set model.device to "cpu"')
 
 
 @pytest.mark.full
@@ -59,3 +63,21 @@ def test_a_gpu_that_is_to_be_left_alone(path_with_a_gpu: str) -> None:
 def test_no_gpu_at_all(tmp_path: Path) -> None:
     assert look("auto", str(tmp_path)).startswith("runs on cpu, ")
     assert "has no GPU to use: nvidia-smi is not installed" in look("cuda", str(tmp_path))
+
+
+@pytest.fixture
+def a_usable_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As far as torch says: what it would do is none of this test's affair."""
+    monkeypatch.setattr("cosyserve_workers.native.loading.find_device", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (70 * GIB, 80 * GIB))
+    yield
+    torch.backends.cuda.enable_cudnn_sdp(True)
+
+
+@pytest.mark.usefixtures("a_usable_gpu")
+def test_attention_makes_no_plan_for_each_shape() -> None:
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+    machine = Machine.here("auto", workers=2)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert (machine.name, machine.room.share) == ("NVIDIA H100", 36 * GIB)

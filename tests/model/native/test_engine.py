@@ -22,7 +22,8 @@ from cosyserve_workers.native.engine import NativeEngine  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
-from cosyserve_workers.native.loading import GIB, Machine, create  # noqa: E402
+from cosyserve_workers.native.loading import Machine, create  # noqa: E402
+from cosyserve_workers.native.memory_plan import GIB, Room  # noqa: E402
 from cosyserve_workers.native.networks import MAX_SPOKEN  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 
@@ -475,7 +476,7 @@ def test_a_tokenizer_of_another_model_is_refused(small_checkpoint: Path, monkeyp
 
 
 def test_the_budget_follows_the_machine(small_checkpoint: Path) -> None:
-    small = Machine(CPU, "CPU", 3 * GIB)
+    small = Machine("CPU", Room(CPU, free=3 * GIB, total=8 * GIB))
     engine = create(dataclasses.replace(config(small_checkpoint), state_budget_gib=0.0), small)
     assert engine.details["state_budget"] == "0.5 GiB"
     pool = engine._driver._networks._flow.pool

@@ -68,7 +68,9 @@ def test_torch_whose_cuda_the_driver_does_not_know(
     assert "torch 2.11.0 (built for CUDA 13.0) cannot use the GPU of driver 525.85.12" in finding.text
     assert "The NVIDIA driver on your system is too old" in finding.text
     assert "install a driver that knows CUDA 13.0" in finding.remedy
-    assert finding.state is (State.PROBLEM if device == "cuda" else State.WARNING)
+    assert finding.remedy.endswith('or set model.device to "cpu"')
+    assert finding.state is State.PROBLEM
+    assert finding.text.startswith("model.device is cuda, and ") == (device == "cuda")
 
 
 def test_a_gpu_demanded_where_there_is_none(package: Callable[..., None]) -> None:

@@ -102,3 +102,13 @@ def test_an_open_door(tmp_path: Path) -> None:
     open_to_all = {"host": "0.0.0.0", "port": 0}
     assert "without an API key" in only(shortfalls(settings_in(tmp_path, server=open_to_all))).text
     assert shortfalls(settings_in(tmp_path, server={**open_to_all, "api_keys": ["secret"]})) == []
+
+
+def test_gpus_that_no_worker_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    finding = only(shortfalls(settings_in(tmp_path, model={"engine": "native"})))
+    assert finding == Finding(
+        State.WARNING,
+        "visible GPUs that no worker has: 5, 6",
+        "set workers.count to 3, or name those to use in workers.devices",
+    )

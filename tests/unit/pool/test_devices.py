@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosyserve.check.nvidia import visible_devices
-from cosyserve.pool.devices import assign_devices
+from cosyserve.check.nvidia import gpu_is_listed, visible_devices
+from cosyserve.pool.devices import assign_devices, left_idle
 from cosyserve.settings.sections import Settings, SettingsError
 
 FOUR = ["0", "1", "2", "3"]
@@ -63,6 +63,18 @@ class TestVisible:
         monkeypatch.setenv("PATH", str(tmp_path))
         assert visible_devices({}) == []
 
+    def test_without_nvidia_smi_by_the_drivers_devices(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A container may be shown the second and the third of a machine: CUDA counts them from 0."""
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr("cosyserve.check.nvidia.DEVICES", tmp_path)
+        for name in ("nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "null"):
+            (tmp_path / name).write_text("")
+        assert visible_devices({}) == ["0", "1"]
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        assert gpu_is_listed()
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        assert not gpu_is_listed()
+
 
 class TestAssignment:
     @pytest.mark.parametrize(
@@ -102,3 +114,20 @@ class TestAssignment:
         shares = [assigned.count(device) for device in visible]
         assert sum(shares) == count
         assert max(shares) - min(shares) <= 1
+
+
+class TestLeftIdle:
+    @pytest.mark.parametrize(
+        ("settings", "idle"),
+        [
+            (workers(1), ["1", "2", "3"]),
+            (workers(3), ["3"]),
+            (workers(4), []),
+            (workers(9), []),
+            (workers(1, "2"), []),
+            (workers(1, device="cpu"), []),
+            (Settings.model_validate({"model": {"engine": "demo"}}), []),
+        ],
+    )
+    def test_table(self, settings: Settings, idle: list[str]) -> None:
+        assert left_idle(settings, FOUR) == idle

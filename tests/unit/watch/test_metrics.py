@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from cosyserve.pool.status import PoolState, WorkerState
-from cosyserve.watch.metrics import MAX_STAGES, Metrics
+from cosyserve.watch.metrics import MAX_EVENTS, MAX_STAGES, Metrics
 from tests.serving import ROOT
 
 DASHBOARD = ROOT / "deploy/grafana-dashboard.json"
@@ -27,6 +27,7 @@ STATE = PoolState(
     restarts=[0, 1, 7],
     engine="native",
     details=[{"device": "NVIDIA L20", "precision": "bf16"}, {}, {"device": "cpu, 2 threads"}],
+    counters=[{"graph_captures": 12, "out_of_memory": 0}, {}, {f"event{number:03}": number for number in range(1000)}],
 )
 
 
@@ -67,6 +68,13 @@ def test_the_front_ends_own_process(metrics: Metrics) -> None:
     assert found["process_cpu_seconds_total"][()] > 0
     assert 0 < found["process_open_fds"][()] < found["process_max_fds"][()]
     assert 0 < found["process_start_time_seconds"][()] < now
+
+
+def test_what_engines_count(metrics: Metrics) -> None:
+    events = samples(metrics)["cosyserve_engine_events_total"]
+    of_the_first = {event: count for (event, worker), count in events.items() if worker == "0"}
+    assert of_the_first == {"graph_captures": 12, "out_of_memory": 0}
+    assert len([worker for _, worker in events if worker == "2"]) == MAX_EVENTS
 
 
 def test_stages_are_bounded(metrics: Metrics) -> None:

@@ -15,6 +15,7 @@ from cosyserve.protocol import (
     Cancel,
     Cancelled,
     Chunk,
+    Counted,
     Done,
     Failed,
     FailureCode,
@@ -48,6 +49,7 @@ class Puppet:
     model_type = "puppet"
     sample_rate = 24_000
     details: Mapping[str, str] = {}
+    counters: Mapping[str, int] = {}
 
     def __init__(self, streams: int) -> None:
         self.streams = streams
@@ -450,3 +452,16 @@ def test_streams_end_when_nobody_listens_any_more(house: House, gate: threading.
 
     # It is never cancelled: the closed pipe alone ends it.
     wait_for(lambda: house.engine.ended == [1], "the job's end")
+
+
+def test_what_the_engine_counts_is_told_when_there_is_news() -> None:
+    house = House()
+    house.play(1, yielding(SAMPLES))
+    assert [type(house.next()) for _ in range(2)] == [Chunk, Done]
+    house.engine.counters = {"graph_captures": 2}
+    house.play(2, yielding(SAMPLES))
+    _, counted, done = [house.next() for _ in range(3)]
+    assert counted == Counted({"graph_captures": 2})
+    assert isinstance(done, Done)
+    house.play(3, yielding(SAMPLES))
+    assert [type(house.next()) for _ in range(2)] == [Chunk, Done]

@@ -4,11 +4,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cosyserve.protocol import Mode, Prompt, Synthesize
 from cosyserve_workers.budgeted_cache import BudgetedCache
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.cuda_graphs import COUNTS
 from cosyserve_workers.native.driver import Driver
 from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatures
 from cosyserve_workers.native.networks import SAMPLE_RATE, Networks, Plan, Voice
@@ -40,6 +42,14 @@ class NativeEngine:
         self._extractor = extractor
         self._features = BudgetedCache[str, VoiceFeatures](FEATURES_BUDGET, lambda features: features.size_bytes)
         self._driver = Driver(networks, plan)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Graphs recorded and done without; on a GPU also how often its memory ran short, and what for."""
+        if not torch.cuda.is_initialized():
+            return COUNTS
+        memory = torch.cuda.memory_stats()
+        return {**COUNTS, "allocator_retries": memory["num_alloc_retries"], "out_of_memory": memory["num_ooms"]}
 
     def warm_up(self) -> None:
         """Speak a word. Raises LoadError where what comes out is no sound."""

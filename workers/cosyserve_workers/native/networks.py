@@ -25,6 +25,7 @@ from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits
 from cosyserve_workers.native.lm.weights import STOP
+from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, weights_bytes
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
@@ -51,14 +52,14 @@ class Draws(Protocol):
 class Plan:
     """Sizes that depend on the machine.
 
-    slots: how many requests at once. state_budget: bytes for what voices and streams carry in the flow; state_reserved:
-    whether they are taken at start. chunk_tokens: at most so many tokens of a stream are solved at a time, a multiple
-    of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to at most.
+    slots: how many requests at once. wanted_state: bytes for what voices and streams carry in the flow, taken at start;
+    0 is as much as there is room for, taken as needed. chunk_tokens: at most so many tokens of a stream are solved at a
+    time, a multiple of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to at
+    most.
     """
 
     slots: int
-    state_budget: int
-    state_reserved: bool
+    wanted_state: int
     chunk_tokens: int
     solve_width: int
     prefill_rows: int
@@ -144,20 +145,28 @@ class _Step(NamedTuple):
     flow: FlowStep
 
 
+class _Models(NamedTuple):
+    lm: LanguageModel
+    flow: Flow
+    vocoder: Vocoder
+
+
 class Networks:
     """Language model, flow and vocoder of one model folder.
 
-    plan: how much is done at a time, within how much memory.
+    plan: how much is done at a time. memory: within how much.
     """
 
-    def __init__(self, lm: LanguageModel, flow: Flow, vocoder: Vocoder, draws: Draws, plan: Plan) -> None:
+    def __init__(self, models: _Models, draws: Draws, plan: Plan, memory: MemoryPlan) -> None:
+        lm, flow, vocoder = models
+        self.memory = memory
         self._lm = lm
         self._flow = flow
         self._vocoder = vocoder
         self._draws = draws
         self._openings = Openings()
-        self._voices = VoiceStates(flow, plan.state_budget)
-        self._budget = plan.state_budget
+        self._voices = VoiceStates(flow, memory.state)
+        self._budget = memory.state
         self._lanes = flow.lanes
         self._chunk_tokens = plan.chunk_tokens
         self._requests: dict[int, Request] = {}
@@ -165,16 +174,18 @@ class Networks:
 
     @classmethod
     def load(
-        cls, model_dir: Path, device: torch.device, dtype: torch.dtype, plan: Plan, draws: Draws | None = None
+        cls, model_dir: Path, room: Room, dtype: torch.dtype, plan: Plan, draws: Draws | None = None
     ) -> "Networks":
         """Load an official CosyVoice2 folder. draws: instead of the sampler. Raises LoadError."""
+        device = room.device
         lm = LanguageModel.load(model_dir, device, dtype, plan.slots, MAX_POSITIONS)
+        memory = plan_memory(room, weights_bytes(model_dir, dtype), lm.remembers_bytes, plan.wanted_state)
         flow = Flow.load(model_dir, device, dtype, Lanes(plan.lanes))
-        if plan.state_reserved:
-            flow.pool.reserve(plan.state_budget)
+        if plan.wanted_state:
+            flow.pool.reserve(memory.state)
         # The vocoder adds up phases and squares amplitudes: half precision is heard.
         vocoder = Vocoder.load(model_dir, device, torch.float32)
-        return cls(lm, flow, vocoder, draws or Sampler(plan.slots, MAX_SPOKEN, device), plan)
+        return cls(_Models(lm, flow, vocoder), draws or Sampler(plan.slots, MAX_SPOKEN, device), plan, memory)
 
     @property
     def text_vocabulary(self) -> int:

@@ -197,6 +197,7 @@ def _model_info() -> Schema:
         "restarts": {"type": "integer"},
         "reason": {"type": "string"},
         "details": {"type": "object", "additionalProperties": {"type": "string"}},
+        "counters": {"type": "object", "additionalProperties": {"type": "integer"}},
     }
     return record(
         {

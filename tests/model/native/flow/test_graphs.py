@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
+from cosyserve_workers.native import cuda_graphs  # noqa: E402
 from cosyserve_workers.native.cuda_graphs import Graphs, Step  # noqa: E402
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
@@ -148,3 +149,38 @@ def test_a_step_runs_plainly_once_a_graph_is_off() -> None:
     graphs = Graphs("the test", lambda step: lambda: (step()[0] * 2,))
     for _ in range(3):
         assert graphs.run("shape", lambda: (value + 1,))[0].item() == 2
+
+
+def test_too_little_memory_for_a_graph_passes(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """Others had it when the graph was to be recorded; later they have not."""
+    monkeypatch.setattr(cuda_graphs, "POSTPONED_RUNS", 2)
+    value, full, recorded = torch.ones(1), [True], []
+
+    def record(step: Step) -> Step:
+        if full.pop():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        recorded.append(step)
+        return step
+
+    graphs = Graphs("the test", record)
+    before = dict(cuda_graphs.COUNTS)
+    full.insert(0, False)
+    for _ in range(5):
+        assert graphs.run("shape", lambda: (value + 1,))[0].item() == 2
+    assert graphs.sound
+    assert len(recorded) == 1
+    counted = {name: count - before[name] for name, count in cuda_graphs.COUNTS.items()}
+    assert counted == {"graph_captures": 1, "graph_fallbacks": 2}
+    assert [line for line in caplog.messages if "no memory for a CUDA graph of the test" in line]
+
+
+def test_a_step_without_memory_fails_and_nothing_else() -> None:
+    graphs = Graphs("the test", lambda step: step)
+
+    def step() -> tuple[Tensor, ...]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs.run("shape", step)
+    assert graphs.run("shape", lambda: (torch.ones(1),))[0].item() == 1
+    assert graphs.sound

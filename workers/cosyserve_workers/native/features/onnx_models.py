@@ -1,5 +1,6 @@
 """The two models of a CosyVoice2 folder that come as ONNX: the speaker encoder and the speech tokenizer."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ SPEAKER_FILE = "campplus.onnx"
 TOKENIZER_FILE = "speech_tokenizer_v2.onnx"
 EMBEDDING = 192
 
+_CUDA = "CUDAExecutionProvider"
 _TRIAL_FRAMES, _TRIAL_TOKENS = 100, 25
 _ANOTHER = "it is another model; copy the whole CosyVoice2 folder again"
+
+log = logging.getLogger(__name__)
 
 
 class SpeakerEncoder:
@@ -51,10 +55,21 @@ class SpeechTokenizer:
 
     def __init__(self, model_dir: Path, device: torch.device) -> None:
         self._path = model_dir / TOKENIZER_FILE
-        self._session = _session(self._path, _providers(device), threads=torch.get_num_threads())
+        providers = _providers(device)
+        self._session = _session(self._path, providers, threads=torch.get_num_threads())
+        if len(providers) > 1 and self.runs_on == "cpu":
+            log.warning(
+                "new voices are heard on the CPU: this onnxruntime was built for CUDA and cannot use it here, mostly"
+                " for want of its own CUDA and cuDNN; see its own lines above"
+            )
         found = _try(self._path, lambda: self(_noise(LOG_MEL_BINS, _TRIAL_FRAMES)))
         if abs(len(found) - _TRIAL_TOKENS) > 1:
             raise LoadError(f"{self._path} gives {len(found)} tokens for a second, not {_TRIAL_TOKENS}: {_ANOTHER}")
+
+    @property
+    def runs_on(self) -> str:
+        """`cuda` or `cpu`: what the session has, whatever it was to have."""
+        return "cuda" if _CUDA in self._session.get_providers() else "cpu"
 
     def __call__(self, log_mel: NDArray[np.float32]) -> NDArray[np.int64]:
         """[128, T] -> about [T / 4] int64, each below 6561. Raises ValueError where the model gives others."""
@@ -69,9 +84,9 @@ class SpeechTokenizer:
 def _providers(device: torch.device) -> list[Any]:
     """Where to run, best first; onnxruntime's plain wheel knows the CPU alone."""
     cpu = ["CPUExecutionProvider"]
-    if device.type != "cuda" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    if device.type != "cuda" or _CUDA not in onnxruntime.get_available_providers():
         return cpu
-    return [("CUDAExecutionProvider", {"device_id": device.index or 0}), *cpu]
+    return [(_CUDA, {"device_id": device.index or 0}), *cpu]
 
 
 def _session(path: Path, providers: list[Any], threads: int) -> Any:

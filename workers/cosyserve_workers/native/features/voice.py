@@ -54,6 +54,11 @@ class FeatureExtractor:
         """
         return cls(SpeakerEncoder(model_dir), SpeechTokenizer(model_dir, device))
 
+    @property
+    def runs_on(self) -> str:
+        """Where the speech tokenizer runs: `cuda` or `cpu`."""
+        return self._tokenizer.runs_on
+
     @torch.inference_mode()
     def extract(self, prompt: Prompt) -> VoiceFeatures:
         """Compute a voice's features. Raises RequestError where the prompt cannot be one.

@@ -62,7 +62,7 @@ class RelativeAttention:
         qkv = self._qkv(x).view(layout.total, 3, self._heads, -1).permute(1, 2, 0, 3)
         heard = []
         for place, memory in zip(layout.places, memories, strict=True):
-            keys, values = memory.extend(layer, qkv[1:, :, place]).unbind(0)
+            keys, values = memory.extend(layer, qkv[1:, :, place])
             heard += self._attend(qkv[0, :, place], keys, values)
         return self._out(torch.cat(heard))
 

@@ -193,7 +193,7 @@ class Estimator:
         heads = qkv.view(shape).permute(2, 0, 3, 1, 4)
         results = []
         for place, memory in zip(batch.layout.places, batch.memories, strict=True):
-            keys, values = memory.extend(layer, heads[1:, :, :, place]).unbind(0)
+            keys, values = memory.extend(layer, heads[1:, :, :, place])
             results += _attend_by_chunk(heads[0, :, :, place], keys, values)
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 

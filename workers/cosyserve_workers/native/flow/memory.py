@@ -87,8 +87,8 @@ class KeysValues:
         past, fresh = ([block[:, :, row] for block in blocks] for blocks in (self.past, self.fresh))
         return KeysValues(past, fresh)
 
-    def extend(self, layer: int, new: Tensor) -> Tensor:
-        """Put a layer's new keys and values [2, ..., frames, head width] behind those it has; all of them, in a row.
+    def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        """Put a layer's new keys and values [2, ..., frames, head width] behind those it has; all keys, all values.
 
         The past is gathered from its chunks anew at each call: that costs one reading, which attention then is spared,
         and lets streams share what is the same.
@@ -98,7 +98,9 @@ class KeysValues:
             end = start + block.shape[-2]
             block[layer].copy_(new[..., start:end, :])
             start = end
-        return torch.cat([*(block[layer] for block in self.past), new], dim=-2)
+        # One after the other: with more than four dimensions CUDA copies each chunk by a kernel of its own.
+        keys, values = ([*(block[layer, part] for block in self.past), new[part]] for part in (0, 1))
+        return torch.cat(keys, dim=-2), torch.cat(values, dim=-2)
 
 
 class BlockPool:

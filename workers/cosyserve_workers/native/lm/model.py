@@ -51,6 +51,11 @@ class LanguageModel:
         """Read the model from an official CosyVoice2 folder. Raises LoadError."""
         return cls(load_weights(model_dir, device, dtype), slots, max_tokens)
 
+    @property
+    def remembers_bytes(self) -> int:
+        """Memory for what all its streams may come to remember."""
+        return self._cache.keys.nbytes + self._cache.values.nbytes
+
     @torch.inference_mode()
     def embed(self, prompt_text: Tensor, text: Tensor, prompt_speech: Tensor) -> Tensor:
         """Return the input that a stream begins with: sos, prompt text, text, task id, prompt speech.
