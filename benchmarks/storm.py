@@ -208,9 +208,9 @@ def settings() -> Tables:
 
 
 @contextmanager
-def server_in(folder: Path) -> Iterator[Server]:
+def server_in(folder: Path, watch_steps: bool = False) -> Iterator[Server]:
     """The server that stands in the storm."""
-    with Server(folder, settings()) as server:
+    with Server(folder, settings(), watch_steps=watch_steps) as server:
         yield server
 
 

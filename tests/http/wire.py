@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -167,8 +167,9 @@ def close(connection: socket.socket) -> None:
 
 
 def half_close(connection: socket.socket) -> None:
-    """FIN for one direction: the client could still read."""
-    connection.shutdown(socket.SHUT_WR)
+    """FIN for one direction: the client could still read. Nothing, where the server has ended the connection."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
 
 
 def reset(connection: socket.socket) -> None:

@@ -17,7 +17,7 @@ FULL = Scale()
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="the engine demo is not installed")
 def test_ten_streams_in_a_storm(tmp_path: Path) -> None:
-    with server_in(tmp_path) as server:
+    with server_in(tmp_path, watch_steps=True) as server:
         pids = server.worker_pids()
         seen = weather(server, SPEECH_S, FULL)
         assert set(seen.rounds) == set(ATTACKS), "an attack that never came to its end"

@@ -21,7 +21,6 @@ from cosyserve.http.peers import Peers
 from cosyserve.http.responses import Unheard, error_response
 from cosyserve.http.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
 from cosyserve.http.service import Service
-from cosyserve.http.warm_up import warm_up
 from cosyserve.pool.pool import Pool
 from cosyserve.settings.sections import LimitSettings, ServerSettings, Settings, SettingsError
 from cosyserve.speech.intake import Intake, IntakeBudget
@@ -107,7 +106,6 @@ def build_app(settings: Settings) -> Starlette:
     # `PlainPath` has taken the slash off; behind TLS, a redirect would lead to http.
     app.router.redirect_slashes = False
     app.state.service = service
-    warm_up()
     return app
 
 

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from cosyserve.check.engines import Choice
 from cosyserve.http import allocator
 from cosyserve.http.app import build_app
+from cosyserve.http.collector import collect_when_quiet, settle
 from cosyserve.http.last_resort import LastResort
 from cosyserve.http.listener import listen
 from cosyserve.http.rehearsal import shortfalls
@@ -45,6 +46,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> int:
     records = configure(settings.log.level, settings.log.format)
     try:
         app = build_app(settings)
+        settle()
         service: Service = app.state.service
         records.on_drop = service.reporter.metrics.log_records_dropped.inc
         last_resort = LastResort(lambda: _kill(service))
@@ -75,9 +77,10 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, reloader.wanted.set)
 
     async def until_stopped() -> None:
-        reloading = asyncio.create_task(reloader.watch())
+        chores = [asyncio.create_task(chore) for chore in (reloader.watch(), collect_when_quiet())]
         await stop.wait()
-        reloading.cancel()
+        for chore in chores:
+            chore.cancel()
         last_resort.arm(settings.server.shutdown_grace_s + END_S)
         await _stop(service)
 

@@ -69,18 +69,24 @@ class Connection:
 
     async def run(self) -> ServiceError | None:
         """Returns why it ended, or None where the client closed it and missed nothing."""
-        async with anyio.create_task_group() as tasks:
+        duties = (self._read, self._speaker.run, self._leave_when_stopping)
+        # One for each: a task that is cancelled keeps the error, which keeps all that the task held.
+        scopes = [anyio.CancelScope() for _ in duties]
 
-            async def until_it_ends(duty: Callable[[], Awaitable[None]]) -> None:
+        async def until_it_ends(duty: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+            with scope:
                 try:
                     await duty()
                 except ListenerStalled as error:
                     self._ending = error
-                tasks.cancel_scope.cancel()
+            for each in scopes:
+                each.cancel()
 
-            tasks.start_soon(until_it_ends, self._read)
-            tasks.start_soon(until_it_ends, self._speaker.run)
-            tasks.start_soon(until_it_ends, self._leave_when_stopping)
+        async with anyio.create_task_group() as tasks:
+            for duty, scope in zip(duties, scopes, strict=True):
+                tasks.start_soon(until_it_ends, duty, scope)
+        # It has a way back to here.
+        del self._speaker
         return self._ending
 
     async def started(self, clause: Clause, description: Message) -> None:

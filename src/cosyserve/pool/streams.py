@@ -50,7 +50,7 @@ class AudioStream:
         self.sample_rate = 0
         self.pace = Pace(time.monotonic())
         self.backlog_bytes = 0
-        self.interrupt: Callable[[], None] = lambda: None
+        self.interrupt: Callable[[], None] = _nothing
         """Called when the listener is cut off, to end a send that it blocks."""
         self._ledger = ledger
         self._abandon = abandon
@@ -122,7 +122,9 @@ class AudioStream:
         self._ended = True
         self._drop()
         self._changed.set()
-        self._abandon()
+        # The way to the job, which holds a recording and this stream, is taken once: then nothing leads in a circle.
+        abandon, self._abandon = self._abandon, _nothing
+        abandon()
 
     def _drop(self) -> None:
         self._chunks.clear()
@@ -131,3 +133,7 @@ class AudioStream:
     def _hold(self, size: int) -> None:
         self.backlog_bytes += size
         self._ledger.add(self, size)
+
+
+def _nothing() -> None:
+    pass

@@ -62,6 +62,8 @@ class Connection:
             self._writer.close()
             with suppress(OSError):
                 await self._writer.wait_closed()
+            # It has a way back to here: without this the end of a flood of connections is the garbage collector's work.
+            del self._protocol
 
     def stop(self) -> None:
         """The service ends: a connection with nothing to answer is closed."""

@@ -41,6 +41,8 @@ class Http1(H11Protocol):
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
+                # One of the frames that it passed through holds it, and one holds the connection.
+                error.__traceback__ = None
                 await self._refuse(error.error_status_hint)
                 return
             if not await self._take(event):

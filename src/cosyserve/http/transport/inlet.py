@@ -51,11 +51,14 @@ class Inlet(asyncio.StreamReaderProtocol):
         self._end()
         return super().eof_received()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """Called by asyncio."""
         self.dropping = True
         self._end()
-        super().connection_lost(error)
+        # Why, nobody asks. Kept, the error would hold the frames that it passed through, and they the connection.
+        super().connection_lost(None)
+        # asyncio's transports hold on to a method of their own.
+        self._socket._read_ready_cb = None  # type: ignore[attr-defined]  # noqa: SLF001
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
