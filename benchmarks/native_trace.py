@@ -83,7 +83,7 @@ class Trace:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Stand between the engine and its parts."""
-        around: dict[tuple[type, str], Callable[..., Any]] = {
+        around: dict[tuple[Any, str], Callable[..., Any]] = {
             (LanguageModel, "prefill"): self._prefill,
             (LanguageModel, "decode"): self._decode,
             (ForcedDraws, "sample"): self._sample,
@@ -96,7 +96,7 @@ class Trace:
         }
         with ExitStack() as stack:
             for (owner, name), wrapper in around.items():
-                stack.enter_context(_replaced(owner, name, wrapper))
+                stack.enter_context(replaced(owner, name, wrapper))
             yield
 
     def _prefill(self, run: Callable[..., Any], model: Any, slots: Any, inputs: Any) -> Any:
@@ -191,7 +191,7 @@ class Trace:
 
 
 @contextmanager
-def _replaced(owner: type, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
     """Have `wrapper` called with the method and its arguments."""
     method = getattr(owner, name)
     setattr(owner, name, lambda *args, **kwargs: wrapper(method, *args, **kwargs))

@@ -1,0 +1,153 @@
+"""What the programs ask of a GPU: the counter sees it, and the waits of each program are held."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+triton = pytest.importorskip("triton")
+from benchmarks.counting import Counter  # noqa: E402
+from benchmarks.launches import as_json, count_all, table  # noqa: E402
+from benchmarks.nowhere import GPU, nowhere  # noqa: E402
+from benchmarks.programs import PARTS, Counted  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from tests.model.conftest import ROOT  # noqa: E402
+
+pytestmark = pytest.mark.timeout(300)
+
+WAITS = {
+    # The text's ids, and a voice's tokens, on their way to the device.
+    ("segment", 1, 0): {"_to_copy": 2},
+    # Which rows are wanted.
+    ("prefill", 1, 0): {"_to_copy": 1},
+    ("prefill", 2, 0): {"_to_copy": 1},
+    # For each stream, its random numbers' start; which rows draw; and the tokens.
+    ("prefill turn", 1, 0): {"_to_copy": 3, "copy_": 2},
+    ("prefill turn", 2, 0): {"_to_copy": 3, "copy_": 4},
+    ("decode", 1, 100): {},
+    ("decode", 2, 100): {},
+    ("sampler", 1, 100): {},
+    ("sampler", 2, 100): {},
+    # The tokens.
+    ("decode turn", 1, 100): {"_to_copy": 1},
+    ("decode turn", 2, 100): {"_to_copy": 1},
+    ("encoder", 1, 100): {},
+    ("encoder", 2, 100): {},
+    ("estimator", 1, 100): {},
+    ("estimator", 2, 100): {},
+    # The prompt, and then as below.
+    ("voice", 1, 0): {"_to_copy": 9},
+    # Each stream's tokens, and where the sequences lie; alone, that once more, for a graph's shape that is new.
+    ("solve", 1, 100): {"_to_copy": 7},
+    ("solve", 2, 100): {"_to_copy": 6},
+    # Noise for each stream, and a check inside of `istft`.
+    ("vocoder", 1, 100): {"_to_copy": 1, "equal": 1},
+    ("vocoder", 2, 100): {"_to_copy": 2, "equal": 1},
+    # Both, and each stream's sound on its way to the host.
+    ("solve turn", 1, 100): {"_to_copy": 9, "equal": 1},
+    ("solve turn", 2, 100): {"_to_copy": 10, "equal": 1},
+}
+"""What the host waits for, by program, streams and past. Whoever needs a wait less lowers the number; a new one wants a
+reason."""
+
+
+@pytest.fixture(scope="module")
+def counted(small_checkpoint: Path) -> list[Counted]:
+    return list(count_all(small_checkpoint, torch.bfloat16, [1, 2], [100]))
+
+
+@pytest.fixture
+def counter() -> Iterator[Counter]:
+    with nowhere() as subject:
+        yield subject
+
+
+def test_no_program_waits_more_than_is_known(counted: list[Counted]) -> None:
+    assert {one.program for one in counted} == set(PARTS.values())
+    assert {(one.program, one.streams, one.past): dict(one.count.asked) for one in counted} == WAITS
+    assert all(one.count.waits == one.count.asked.total() for one in counted)
+
+
+def test_a_turn_launches_what_its_parts_do_and_some_more(counted: list[Counted]) -> None:
+    launches = {one.program: one.count.launches for one in counted if one.streams == 2}
+    assert launches["prefill turn"] > launches["prefill"] + launches["sampler"]
+    assert launches["decode turn"] > launches["decode"] + launches["sampler"]
+    assert launches["solve turn"] > launches["solve"] + launches["vocoder"]
+    assert launches["solve"] > launches["encoder"] + 10 * launches["estimator"]
+
+
+@triton.jit
+def nothing(values: Any) -> None:
+    """A kernel."""
+
+
+def test_the_counter_sees_launches(counter: Counter) -> None:
+    values = torch.zeros(4, 4, device=GPU)
+    assert counter.count.launches == 1
+    torch.empty(4, device=GPU)
+    values.t()[2:].unsqueeze(0)
+    torch.ones(3) + 1
+    assert counter.count.launches == 1, "views, allocations and what the host does are free"
+    (values @ values).add_(values)
+    assert counter.count.launches == 3
+    nothing[(1,)](values)
+    assert counter.count.launches == 4, "a Triton kernel is a launch"
+    assert max(one.operations for one in counter.count.work) == 2 * 4**3
+    assert counter.count.waits == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "waits"),
+    [
+        (lambda values: values.sum().item(), 1),
+        (lambda values: float(values[0]), 1),
+        (lambda values: values.tolist(), 1),
+        (lambda values: values.cpu().numpy(), 1),
+        (lambda values: bool((values > 0).any()), 1),
+        (lambda values: values[values > 0], 1),
+        (lambda values: values.nonzero(), 1),
+        (lambda values: values.masked_select(values > 0), 1),
+        (lambda values: torch.tensor([1, 2], device=values.device), 1),
+        (lambda values: torch.zeros(2).to(values.device), 1),
+        (lambda values: values.copy_(torch.zeros(16)), 1),
+        (lambda values: torch.istft(torch.zeros(9, 5, device=GPU) + 0j, 16, 4, window=values + 1), 1),
+        (lambda values: torch.zeros(2).to(values.device, non_blocking=True), 0),
+        (lambda values: values.copy_(torch.zeros(16), non_blocking=True), 0),
+        (lambda values: values.masked_fill_(values > 0, 0.0), 0),
+        (lambda values: values.__setitem__(values > 0, 0.0), 0),
+        (lambda values: values[torch.zeros(2, dtype=torch.int64, device=GPU)], 0),
+    ],
+)
+def test_the_counter_sees_waits(counter: Counter, ask: Callable[[Tensor], Any], waits: int) -> None:
+    values = torch.zeros(16, device=GPU)
+
+    @torch.inference_mode()
+    def program() -> None:
+        ask(values)
+
+    program()
+    assert counter.count.waits == waits, counter.count.asked
+
+
+def test_all_is_as_it_was_afterwards() -> None:
+    with nowhere():
+        pass
+    with torch.inference_mode():
+        assert torch.ones(2).is_inference()
+        assert torch.ones(2).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.full
+def test_the_command_prints_what_it_counted(small_checkpoint: Path, counted: list[Counted]) -> None:
+    command = [sys.executable, "-m", "benchmarks.launches", "--quick", "--json", "--checkpoint", str(small_checkpoint)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [as_json(one) for one in counted]
+    assert set(json.loads(done.stdout)[0]) == {"program", "streams", "past", "launches", "waits"}
+    assert table(counted).count("\n") == len(counted) + 1
