@@ -1,0 +1,171 @@
+"""Networks that compute nothing and know how long they would take: for the real scheduler, on a clock of its own.
+
+What is decided about streams stays real, the scheduler's turns and what `Networks` makes of them. Language model, flow
+and vocoder are stand-ins that keep lengths, and add up what their work would cost.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from cosyserve_workers.native.flow.flow import FlowStep
+from cosyserve_workers.native.flow.memory import Block, BlockPool, Carry, EncoderLeft
+from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CHUNK_TOKENS, FRAMES_PER_TOKEN, LOOKAHEAD_TOKENS, MEL_BINS
+from cosyserve_workers.native.flow.state import FlowStream, VoiceState
+from cosyserve_workers.native.lanes import Lanes
+from cosyserve_workers.native.lm.weights import STOP
+from cosyserve_workers.native.networks import Networks, Plan
+from cosyserve_workers.native.vocoder.stream import RIGHT_FRAMES, VocoderStep
+from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
+
+NOTHING = torch.zeros(0)
+BLOCK_BYTES = 231_211_008 // 2
+"""Of a chunk's state, half a second, in float32 at full size: only a tight budget asks for it."""
+
+
+class Solved(NamedTuple):
+    """A stream's part in a solve. past, frames: what lies behind it, and what is solved."""
+
+    past: int
+    frames: int
+
+
+class Cost(Protocol):
+    """What turns take, in seconds."""
+
+    def prefill(self, streams: int, rows: int) -> float:
+        """So many rows of all who take part."""
+
+    def decode(self, streams: int, past: int) -> float:
+        """A token for each; past: the most positions that one of them looks back on."""
+
+    def solve(self, parts: Sequence[Solved]) -> float:
+        """Flow and vocoder of these."""
+
+
+class Imagined:
+    """Stand-ins for all three networks, and for the draws. seconds: what they have taken by now.
+
+    tokens: how many each stream says.
+    """
+
+    def __init__(self, cost: Cost, plan: Plan, tokens: int) -> None:
+        self.seconds = 0.0
+        self.slots = plan.slots
+        self.lengths = [0] * plan.slots
+        self.device = torch.device("cpu")
+        self.lanes = Lanes(1)
+        self._cost = cost
+        self._tokens = tokens
+        self._left: dict[int, int] = {}
+        self._block = Block(NOTHING, NOTHING, NOTHING)
+        self._carry = Carry(EncoderLeft(NOTHING, NOTHING), NOTHING, NOTHING, NOTHING, ())
+        self._pool = cast("BlockPool", self)
+        self.block_bytes = BLOCK_BYTES
+        self.networks = Networks(*cast("Any", (self, self, _Vocoder(), self, plan)))
+        """The real ones, with these in them."""
+
+    # The language model.
+
+    def embed(self, prompt_text: Tensor, text: Tensor, prompt_speech: Tensor) -> Tensor:
+        """As `LanguageModel`."""
+        return torch.empty(len(prompt_text) + len(text) + len(prompt_speech) + 2, 0)
+
+    def prefill(self, slots: Sequence[int], inputs: Sequence[Tensor]) -> Tensor:
+        """As `LanguageModel`; no scores."""
+        for slot, rows in zip(slots, inputs, strict=True):
+            self.lengths[slot] += len(rows)
+        self.seconds += self._cost.prefill(len(slots), sum(map(len, inputs)))
+        return torch.empty(len(slots), 0)
+
+    def decode(self, slots: Sequence[int], tokens: Tensor) -> Tensor:
+        """As `LanguageModel`; no scores."""
+        del tokens
+        for slot in slots:
+            self.lengths[slot] += 1
+        self.seconds += self._cost.decode(len(slots), max(self.lengths[slot] for slot in slots))
+        return torch.empty(len(slots), 0)
+
+    def release(self, slot: int) -> None:
+        """As `LanguageModel`."""
+        self.lengths[slot] = 0
+
+    # The draws.
+
+    def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
+        """As `Draws`."""
+        del seed, segment, minimum, maximum
+        self._left[slot] = self._tokens
+
+    def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
+        """As `Draws`: as many tokens as a stream says, and the stop."""
+        del logits
+        drawn = [0 if self._left[slot] else STOP for slot in slots]
+        for slot in slots:
+            self._left[slot] -= 1
+        return torch.tensor(drawn)
+
+    # The flow, and its pool.
+
+    def voice_bytes(self, prompt_tokens: int) -> int:
+        """As `Flow`."""
+        return max(prompt_tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS * self.block_bytes
+
+    def voice_state(self, prompt_tokens: Tensor, prompt_mel: Tensor, *_: Tensor, most_bytes: int) -> VoiceState:
+        """As `Flow`. It costs nothing: the voice was seen before."""
+        chunks = min(self.voice_bytes(len(prompt_tokens)), max(most_bytes, 0)) // self.block_bytes
+        carry = self._carry._replace(blocks=(self._block,) * chunks)
+        return VoiceState(prompt_tokens, prompt_mel, NOTHING, carry, chunks * self.block_bytes)
+
+    def bytes_after(self, stream: FlowStream, tokens: int) -> int:
+        """As `Flow`."""
+        chunks = max(len(stream.tokens) + tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
+        return max(chunks - len(stream.voice.carry.blocks), 0) * self.block_bytes
+
+    def reserve(self, tokens: int) -> None:
+        """As `Flow`."""
+
+    def give_back(self, blocks: Sequence[Block]) -> None:
+        """As `BlockPool`."""
+
+    def open(self, voice: VoiceState) -> FlowStream:
+        """As `Flow`."""
+        return FlowStream(voice, self._pool)
+
+    def advance(self, steps: Sequence[FlowStep]) -> list[Tensor]:
+        """As `Flow`, mel without numbers."""
+        parts = []
+        mels = []
+        for step in steps:
+            stream = step.stream
+            stream.tokens = torch.cat([stream.tokens, step.tokens])
+            start = len(stream.carry.blocks) * CHUNK_FRAMES
+            end = FRAMES_PER_TOKEN * (len(stream.tokens) if step.final else stream.chunks_solvable * CHUNK_TOKENS)
+            parts.append(Solved(start, end - start))
+            mels.append(torch.empty(MEL_BINS, max(end - max(stream.frames_done, len(stream.voice.mel)), 0)))
+            stream.frames_done = end
+            if step.keep and not step.final:
+                stream.carry = self._carry._replace(blocks=(self._block,) * (end // CHUNK_FRAMES))
+        self.seconds += self._cost.solve(parts)
+        return mels
+
+
+class _Vocoder:
+    """Waits for the frames to come that the real one waits for."""
+
+    def open(self, seed: int) -> list[int]:
+        """A stream: how many frames wait."""
+        del seed
+        return [0]
+
+    def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
+        """As `Vocoder`, sound without numbers."""
+        made = []
+        for stream, mel, final in cast("Any", steps):
+            waiting = stream[0] + mel.shape[1]
+            ready = waiting if final else max(waiting - RIGHT_FRAMES, 0)
+            stream[0] = waiting - ready
+            made.append(torch.empty(ready * SAMPLES_PER_FRAME))
+        return made
