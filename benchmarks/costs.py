@@ -14,7 +14,6 @@ from benchmarks.imagined import Solved
 from cosyserve_workers.native.networks import Plan
 
 Row = list[float]
-ENDLESS = 2**60
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class Costs:
     points: Sequence[Point]
 
     def plan_for(self, streams: int) -> Plan:
-        """The like for so many streams, with room for the state of all."""
+        """The like for so many streams."""
         # Where all share a solve, more do so too.
         width = streams if self.plan.solve_width == self.plan.slots else self.plan.solve_width
-        return replace(self.plan, slots=streams, solve_width=width, state_budget=ENDLESS)
+        return replace(self.plan, slots=streams, solve_width=width)
 
     @cached_property
     def _laws(self) -> "dict[str, _Laws]":

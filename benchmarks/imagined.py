@@ -16,11 +16,13 @@ from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CHUNK_TOKENS, FRAM
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.weights import STOP
+from cosyserve_workers.native.memory_plan import Room, plan_memory
 from cosyserve_workers.native.networks import Networks, Plan
 from cosyserve_workers.native.vocoder.stream import RIGHT_FRAMES, VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
 
 NOTHING = torch.zeros(0)
+ENDLESS = 2**60
 BLOCK_BYTES = 231_211_008 // 2
 """Of a chunk's state, half a second, in float32 at full size: only a tight budget asks for it."""
 
@@ -64,7 +66,8 @@ class Imagined:
         self._carry = Carry(EncoderLeft(NOTHING, NOTHING), NOTHING, NOTHING, NOTHING, ())
         self._pool = cast("BlockPool", self)
         self.block_bytes = BLOCK_BYTES
-        self.networks = Networks(*cast("Any", (self, self, _Vocoder(), self, plan)))
+        memory = plan_memory(Room(self.device, ENDLESS, ENDLESS), 0, 0, ENDLESS)
+        self.networks = Networks(*cast("Any", ((self, self, _Vocoder()), self, plan, memory)))
         """The real ones, with these in them."""
 
     # The language model.

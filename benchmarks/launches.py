@@ -67,8 +67,8 @@ def count_all(folder: Path, dtype: torch.dtype, streams: Sequence[int], pasts: S
 
 
 def plan_for(streams: int) -> Plan:
-    """What the engine plans on a GPU with room for all."""
-    return Plan(streams, 2**50, state_reserved=False, chunk_tokens=100, solve_width=streams, prefill_rows=4096)
+    """What the engine plans on a GPU."""
+    return Plan(streams, wanted_state=0, chunk_tokens=100, solve_width=streams, prefill_rows=4096)
 
 
 def as_json(one: Counted) -> dict[str, str | int]:

@@ -19,8 +19,10 @@ from torch.overrides import TorchFunctionMode
 from benchmarks.counting import Counter
 from benchmarks.native_trace import replaced
 from cosyserve_workers.native.cuda_graphs import Graphs
+from cosyserve_workers.native.memory_plan import Room
 from cosyserve_workers.native.networks import Networks, Plan
 
+ENDLESS = 2**60
 GPU = torch.device("cuda", 0)
 aten = torch.ops.aten
 
@@ -131,4 +133,4 @@ def _triton(counter: Counter) -> dict[tuple[Any, str], Callable[..., Any]]:
 
 def load(folder: Path, plan: Plan, dtype: torch.dtype) -> Networks:
     """The networks of a model folder, `nowhere`: their weights are not read."""
-    return Networks.load(folder, GPU, dtype, plan)
+    return Networks.load(folder, Room(GPU, free=ENDLESS, total=2 * ENDLESS), dtype, plan)

@@ -7,6 +7,7 @@ overwritten when any graph of the same recorder runs next.
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -85,7 +86,10 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream()
+
+    @cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream()
 
     def __call__(self, step: Step) -> Step:
         """As `Record`."""
