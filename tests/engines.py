@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 CHUNK_SAMPLES = 2400
 SAMPLE_RATE = 24_000
 POLL_S = 0.005
+LATE_S = 3.0
+"""Long beside what a busy machine adds to it."""
 
 MISBEHAVIOURS = {"die", "tear", "fail", "refuse", "hang", "deaf", "broken", "stray"}
 
@@ -186,6 +188,14 @@ def _tear(job_id: int, index: int, size: int) -> None:
 
 
 create = Scripted
+
+
+class Late(Scripted):
+    """Takes LATE_S before each first chunk, whatever is to be said."""
+
+    def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
+        time.sleep(LATE_S)
+        yield from super().stream(request, cancelled)
 
 
 def exits_at_start(config: EngineConfig) -> Scripted:

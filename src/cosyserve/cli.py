@@ -44,6 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from cosyserve.client import command as client
+    from cosyserve.client.measure import command as measurement
 
     parser = _Parser(prog="cosyserve", description="CosyVoice2 text-to-speech behind HTTP.")
     parser.add_argument("--version", action="version", version=f"cosyserve {__version__}")
@@ -63,6 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve_arguments(checking)
     checking.add_argument("--all", action="store_true", help="tell what the other engines need, too")
     checking.set_defaults(command=_check)
+
+    measuring = commands.add_parser(
+        "measure",
+        help="measure what listeners hear of the server",
+        description="Start the server with these flags, or take one that runs (--url), ask it as listeners do, one "
+        "and many at once, and report first audio, underruns, throughput, memory, and what a worker's death costs.",
+    )
+    _add_serve_arguments(measuring)
+    measurement.add_arguments(measuring)
+    measuring.set_defaults(command=_measure)
     return parser
 
 
@@ -82,19 +93,23 @@ def _serve(args: argparse.Namespace) -> int:
     # From the first moment on: until there is something to reload, it changes nothing.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _stand_in_for_closed_streams()
-    from cosyserve.check.engines import unknown_engine
     from cosyserve.http.server import serve
+    from cosyserve.settings.loading import load_settings
+
+    return serve(_settings(args), lambda: load_settings(args.config, _overrides(args)))
+
+
+def _settings(args: argparse.Namespace) -> "Settings":
+    """Those to serve with. Raises SettingsError."""
+    from cosyserve.check.engines import unknown_engine
     from cosyserve.settings.loading import load_settings
     from cosyserve.settings.sections import SettingsError
 
-    def read() -> "Settings":
-        return load_settings(args.config, _overrides(args))
-
-    settings = read()
+    settings = load_settings(args.config, _overrides(args))
     # A mistyped name ends here. What an engine lacks is found by the worker, which tells /health as well as the log.
     if unknown := unknown_engine(settings.model.engine):
         raise SettingsError(unknown)
-    return serve(settings, read)
+    return settings
 
 
 def _stand_in_for_closed_streams() -> None:
@@ -118,6 +133,19 @@ def _check(args: argparse.Namespace) -> int:
         return rehearse(settings)
 
     return report.run(args.config, _overrides(args), rehearse, every_engine=args.all)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from cosyserve.client.measure import command
+
+    return command.run(args, _flags_for_serve(args), lambda: _settings(args))
+
+
+def _flags_for_serve(args: argparse.Namespace) -> list[str]:
+    """The flags that were given, to give them once more."""
+    names = ("config", "host", "port", "engine", "workers", "model_dir", "log_level")
+    given = [(name, getattr(args, name)) for name in names if getattr(args, name) is not None]
+    return [word for name, value in given for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, dict[str, object]]:

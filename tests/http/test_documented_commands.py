@@ -19,7 +19,7 @@ pytest.importorskip("espeakng_loader", reason="the engine demo is not installed"
 
 SHELL = (
     *("README.md", "README.zh-CN.md", "docker/README.md"),
-    *("docs/api.md", "docs/gpu-server.md", "docs/operations.md", "docs/voices.md"),
+    *("docs/api.md", "docs/gpu-server.md", "docs/measure.md", "docs/operations.md", "docs/voices.md"),
 )
 PYTHON = ("docs/api.md", "docs/integrations.md")
 ADDRESS = re.compile(r"http://(127\.0\.0\.1|localhost):50000")

@@ -15,6 +15,11 @@ def cores(root: Path = ROOT) -> int:
     return max(1, int(min([allowed, *_cpu_quotas(root)])))
 
 
+def cpu_quota(root: Path = ROOT) -> float | None:
+    """What the container may use, in processors; None where nothing limits it."""
+    return min(_cpu_quotas(root), default=None)
+
+
 def available_memory(root: Path = ROOT) -> int:
     """Bytes of main memory that can be had; 0 where nothing tells."""
     left = (limit - used for limit, used in _memory_limits(root))

@@ -60,8 +60,8 @@ def read_order(args: argparse.Namespace) -> Order:
     }
     parts = [(name, (None, _encode(name, value))) for name, value in fields.items() if value is not None]
     return Order(
-        url=_endpoint(args.url or os.environ.get("COSYSERVE_URL") or DEFAULT_URL),
-        headers=_authorization(args.api_key or os.environ.get("COSYSERVE_API_KEY")),
+        url=endpoint(args.url or os.environ.get("COSYSERVE_URL") or DEFAULT_URL),
+        headers=authorization(args.api_key or os.environ.get("COSYSERVE_API_KEY")),
         parts=[*parts, *_prompt_part(args.prompt_wav)],
         output=args.output,
         audio_format=audio_format,
@@ -107,9 +107,10 @@ def _encode(name: str, value: str) -> bytes:
         raise UsageError(f"{name} is not UTF-8 text") from error
 
 
-def _endpoint(base: str) -> httpx.URL:
+def endpoint(base: str, path: str = "/synthesize") -> httpx.URL:
+    """A route of the server at that address. Raises UsageError."""
     try:
-        url = httpx.URL(f"{base.rstrip('/')}/synthesize")
+        url = httpx.URL(f"{base.rstrip('/')}{path}")
     except httpx.InvalidURL as error:
         raise UsageError(f"{base!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
@@ -117,7 +118,8 @@ def _endpoint(base: str) -> httpx.URL:
     return url
 
 
-def _authorization(key: str | None) -> dict[str, str]:
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that shows a key; none without one. Raises UsageError."""
     key = (key or "").strip()
     if not key:
         return {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosyserve.check.quota import available_memory, cores, total_memory
+from cosyserve.check.quota import available_memory, cores, cpu_quota, total_memory
 
 GIB = 2**30
 MEMINFO = f"MemTotal: {64 * GIB // 1024} kB\nMemFree: 100 kB\nMemAvailable: {40 * GIB // 1024} kB\n"
@@ -33,6 +33,7 @@ def test_none(tmp_path: Path) -> None:
     assert available_memory(tmp_path) == total_memory(tmp_path) == 0
     root = machine(tmp_path, "0::/", {})
     assert (cores(root), available_memory(root), total_memory(root)) == (64, 40 * GIB, 64 * GIB)
+    assert cpu_quota(root) is None
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,10 @@ def test_none(tmp_path: Path) -> None:
 )
 def test_processors_in_version_2(tmp_path: Path, quota: str, allowed: int) -> None:
     assert cores(machine(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": quota})) == allowed
+
+
+def test_a_quota_as_it_is_set(tmp_path: Path) -> None:
+    assert cpu_quota(machine(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": "150000 100000"})) == 1.5
 
 
 @pytest.mark.parametrize(("quota", "allowed"), [(300_000, 3), (-1, 64)])

@@ -1,0 +1,1 @@
+"""`cosyserve measure`: asks a service as clients would, and reports what they heard, on what machine."""
