@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.company import rows_of
+from benchmarks.company import Company
 from benchmarks.costs import Costs, Point
 from benchmarks.counting import Count
 from benchmarks.launches import plan_for
 from benchmarks.nowhere import load, nowhere
-from benchmarks.programs import count
+from benchmarks.programs import Programs
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, FRAMES_PER_TOKEN
+from cosyserve_workers.native.networks import Networks
 
 LAUNCH_S = 6e-6
 """Of an operation of PyTorch's, on a server's CPU."""
@@ -85,20 +86,33 @@ def estimate(card: Card, turns: Sequence[Turn], launch_s: float = LAUNCH_S) -> C
 
 
 STREAMS = (1, 2, 4)
-PLACES = ((100, 1), (300, 1), (100, 4))
-"""Speech tokens behind, and chunks in a solve."""
+FIRST_PAST = 100
+CHUNKS = (1, 4, 1)
+"""What a company solves, turn by turn."""
 
 
 def count_turns(folder: Path, streams: Sequence[int] = STREAMS) -> Iterator[Turn]:
     """Count the turns of a model in bf16."""
     with nowhere() as counter:
         networks = load(folder, plan_for(max(streams)), torch.bfloat16)
-        for width in streams:
-            for past, chunks in PLACES:
-                for one in count(networks, counter, width, past, chunks):
-                    if one.program == "solve turn":
-                        yield Turn("solve", width, FRAMES_PER_TOKEN * past, CHUNK_FRAMES * chunks, one.count)
-                    if one.program == "decode turn" and chunks == 1:
-                        yield Turn("decode", width, past, 1, one.count)
-                    if one.program == "prefill turn" and chunks == 1:
-                        yield Turn("prefill", width, 0, rows_of(past), one.count)
+        programs = Programs(counter)
+        with programs.listening():
+            for width in streams:
+                yield from _count(networks, programs, width)
+
+
+def _count(networks: Networks, programs: Programs, streams: int) -> Iterator[Turn]:
+    company = Company(networks, streams, FIRST_PAST)
+    rows = company.rows
+    company.prefill()
+    yield Turn("prefill", streams, 0, rows, programs.last["prefill turn"])
+    # One point is a law: it hardly depends on what lies behind, or on how many rows there are.
+    company.decode()
+    yield Turn("decode", streams, rows, 1, programs.last["decode turn"])
+    company.open(streams)
+    past = FRAMES_PER_TOKEN * FIRST_PAST
+    for chunks in CHUNKS:
+        company.know(chunks)
+        company.solve()
+        yield Turn("solve", streams, past, CHUNK_FRAMES * chunks, programs.last["solve turn"])
+        past += CHUNK_FRAMES * chunks

@@ -18,7 +18,7 @@ class Company:
     """
 
     def __init__(self, networks: Networks, streams: int, past: int) -> None:
-        prompt = _prompt_of(past)
+        prompt = past - CHUNK_TOKENS + _AFTER_BOUNDARY
         self._networks = networks
         self._requests: list[Request] = []
         voice = voice_of(prompt)
@@ -67,15 +67,6 @@ class Company:
         for request in self._requests:
             spoken = request.segments[0].tokens
             spoken.extend([0] * tokens)
-
-
-def rows_of(past: int) -> int:
-    """How many rows a company's prefill has for each stream."""
-    return _prompt_of(past) + TEXT_TOKENS + 2
-
-
-def _prompt_of(past: int) -> int:
-    return past - CHUNK_TOKENS + _AFTER_BOUNDARY
 
 
 def voice_of(tokens: int) -> Voice:

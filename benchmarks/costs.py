@@ -108,8 +108,10 @@ class _Laws:
 
 
 def _law(points: Sequence[Point], shape: Callable[[Point], Row]) -> NDArray[np.float64]:
+    """Of fewer points than it has parts, a law without the last of these."""
     rows = np.array([shape(point) for point in points], dtype=float)
+    parts = min(rows.shape)
     # Each by its own size: what counts is by which part it is off.
-    seconds = np.array([point.seconds for point in points])
-    law: NDArray[np.float64] = np.linalg.lstsq(rows / seconds[:, None], np.ones(len(points)), rcond=None)[0]
-    return law
+    weighted = rows[:, :parts] / np.array([point.seconds for point in points])[:, None]
+    law: NDArray[np.float64] = np.linalg.lstsq(weighted, np.ones(len(points)), rcond=None)[0]
+    return np.pad(law, (0, rows.shape[1] - parts))

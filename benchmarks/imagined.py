@@ -23,8 +23,8 @@ from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
 
 NOTHING = torch.zeros(0)
 ENDLESS = 2**60
-BLOCK_BYTES = 231_211_008 // 2
-"""Of a chunk's state, half a second, in float32 at full size: only a tight budget asks for it."""
+BLOCK_BYTES = 230_809_600
+"""Of a chunk's state, in float32 at full size: only a tight budget asks for it."""
 
 
 class Solved(NamedTuple):

@@ -68,15 +68,15 @@ class Programs:
         return call
 
 
-def count(networks: Networks, counter: Counter, streams: int, past: int, chunks: int = 1) -> list[Counted]:
-    """Count all programs with so many streams, so many tokens behind each; a solve of so many chunks of each."""
+def count(networks: Networks, counter: Counter, streams: int, past: int) -> list[Counted]:
+    """Count all programs with so many streams, so many tokens behind each, in a solve of a chunk."""
     programs = Programs(counter)
     with programs.listening():
         company = Company(networks, streams, past)
         company.prefill()
         company.decode()
         company.open(streams)
-        company.know(chunks)
+        company.know(1)
         company.solve()
         company.leave()
     return [Counted(program, *_place(program, streams, past), cost) for program, cost in programs.last.items()]

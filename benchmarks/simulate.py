@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cards", nargs="+", choices=list(CARDS), help="estimate these, instead of measuring")
     parser.add_argument("--launch-us", type=float, default=LAUNCH_S * 1e6, help="of an operation, on the cards' host")
     parser.add_argument("--at-once", type=int, default=10, help="the most streams that are measured")
-    parser.add_argument("--state-gib", type=float, default=4.0)
+    parser.add_argument("--state-gib", type=float, default=8.0)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--quick", action="store_true", help="small checkpoint: whether it works")
     return parser.parse_args()

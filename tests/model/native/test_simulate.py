@@ -24,6 +24,7 @@ from cosyserve_workers.native.networks import Drawn, Networks, Plan, Request, Se
 from tests.model.conftest import ROOT  # noqa: E402
 
 MACHINE = Room(torch.device("cpu"), free=2**50, total=2**51)
+pytestmark = pytest.mark.timeout(900)
 
 
 def plan(slots: int, chunk_tokens: int = 25, solve_width: int = 2) -> Plan:
@@ -159,6 +160,14 @@ def test_costs_are_linear_between_points_and_beyond(costs: Costs) -> None:
     assert costs.solve([Solved(1000, 30)] * 3) == pytest.approx(3 * one)
     different = [Solved(0, 50), Solved(1000, 30)]
     assert costs.solve(different) == pytest.approx(0.1 + 0.01 * 50 + one)
+
+
+def test_of_a_single_point_nothing_is_made_up() -> None:
+    one = [Point("prefill", 1, 0, 100, 0.3), Point("decode", 1, 100, 1, 0.2), Point("solve", 1, 100, 50, 0.1)]
+    costs = Costs("made up", plan(1), one)
+    assert costs.prefill(1, 900) == pytest.approx(0.3)
+    assert costs.decode(1, 900) == pytest.approx(0.2)
+    assert costs.solve([Solved(900, 20)]) == pytest.approx(0.1)
 
 
 def test_a_table_is_read_as_it_was_saved(costs: Costs, tmp_path: Path) -> None:
