@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,17 +142,19 @@ def _new_report(args: argparse.Namespace, target: "Target", *, started: bool) ->
     return Report(
         version=__version__,
         began_at=datetime.now().astimezone().isoformat(timespec="seconds"),
-        command=_without_key(sys.argv[1:], args.api_key),
-        url=target.base,
+        command=_without_secrets(sys.argv[1:], {args.api_key: "...", args.url: target.shown}),
+        url=target.shown,
         started=started,
         minutes=args.minutes,
         machine={**where, **facts()},
     )
 
 
-def _without_key(words: Sequence[str], key: str | None) -> str:
-    shown = shlex.join(["cosyserve", *words])
-    return shown.replace(key, "...") if key else shown
+def _without_secrets(words: Sequence[str], secrets: Mapping[str | None, str]) -> str:
+    """The command line, with what is shown in the place of each word that has one."""
+    for secret, shown in secrets.items():
+        words = [word.replace(secret, shown) if secret else word for word in words]
+    return shlex.join(["cosyserve", *words])
 
 
 def _write(base: Path, document: "Document") -> None:

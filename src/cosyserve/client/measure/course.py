@@ -18,7 +18,7 @@ from cosyserve.client.measure.kill import kill_a_worker
 from cosyserve.client.measure.memory import MemoryWatch
 from cosyserve.client.measure.observer import Observer
 from cosyserve.client.measure.plan import Stage, plan, share
-from cosyserve.client.measure.record import Report, Run, StageReport
+from cosyserve.client.measure.record import Outcome, Report, Run, StageReport
 from cosyserve.client.measure.service import Service, tail
 from cosyserve.client.measure.target import ASKING, MeasureError
 from cosyserve.settings.sections import Settings
@@ -68,7 +68,7 @@ class Course:
         if self.own is None:
             await self._look(observer)
             if (health := await observer.health()) != "ok":
-                raise MeasureError(f"{self.asker.target.base} is not ready: /health says {health or 'nothing'}")
+                raise MeasureError(f"{self.asker.target.shown} is not ready: /health says {health or 'nothing'}")
             return
         with tqdm(disable=None, leave=False, file=sys.stderr, bar_format="loading the model [{elapsed}]") as bar:
             while (health := await observer.health()) != "ok":
@@ -155,7 +155,9 @@ class Course:
         if asked < done.planned:
             self._say(f"{done.name}: {asked} of {done.planned} requests, its {given_s:.0f} s were over")
         if done.cut:
-            self._say(f"{done.name}: {done.cut} requests were broken off when the time was over")
+            unheard = sum(run.outcome is Outcome.CUT and run.first_s is None for run in done.runs)
+            which = f", {unheard} of them before their first audio, which the figures lack" if unheard else ""
+            self._say(f"{done.name}: {done.cut} requests were broken off when the time was over{which}")
         if counted is None:
             self._say(f"{done.name}: the service's own counts are missing, its /metrics gave no answer")
         elif (others := total(done.counters, REQUESTS) - asked) > 0:
@@ -173,7 +175,8 @@ class Course:
             return
         limits, patience_s = self.own.settings.limits, self.own.settings.workers.start_timeout_s + HELP_S
         try:
-            kill = await kill_a_worker(self.asker, observer, limits.max_text_chars, patience_s)
+            with tqdm(disable=None, leave=False, file=sys.stderr, bar_format="killing a worker [{elapsed}]"):
+                kill = await kill_a_worker(self.asker, observer, limits.max_text_chars, patience_s)
         except (httpx.RequestError, MeasureError) as error:
             self.report.failures.append(f"kill of a worker: it could not be tried ({error})")
             return

@@ -14,6 +14,7 @@ from cosyserve.client.measure.asking import Asker
 from cosyserve.client.measure.observer import Observer
 from cosyserve.client.measure.plan import Ask
 from cosyserve.client.measure.record import Kill
+from cosyserve.client.measure.target import MeasureError
 
 TEXT_CHARS = 3000
 """Long enough that the stream is still running on the fastest machine."""
@@ -23,11 +24,13 @@ BREAKING_S = 30.0
 
 
 async def kill_a_worker(asker: Asker, observer: Observer, max_chars: int, patience_s: float) -> Kill:
-    """max_chars: of a text. patience_s: for the successor to get ready. Raises httpx.RequestError before the kill."""
+    """max_chars: of a text. patience_s: for the successor to get ready. Raises httpx.RequestError, MeasureError."""
     text = texts.of_length(min(TEXT_CHARS, max_chars))
     fields = {"text": text, "seed": "1", "format": "pcm", **({"voice": asker.voice} if asker.voice else {})}
     async with asker.target.open(httpx.Timeout(BREAKING_S)) as client:
         async with client.stream("POST", asker.target.speech, data=fields) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise MeasureError(f"the stream was answered with {answer.status_code}")
             pieces = answer.aiter_raw()
             heard = len(await anext(pieces, b""))
             victim = _busiest(await observer.info())
@@ -54,6 +57,8 @@ async def kill_a_worker(asker: Asker, observer: Observer, max_chars: int, patien
 
 def _busiest(info: Mapping[str, Any]) -> dict[str, Any]:
     workers: list[dict[str, Any]] = [worker for worker in info["workers"] if worker["pid"]]
+    if not workers:
+        raise MeasureError("no worker runs")
     return max(workers, key=lambda worker: worker["running"])
 
 

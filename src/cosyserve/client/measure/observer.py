@@ -17,7 +17,7 @@ class Observer:
 
     def __init__(self, client: httpx.AsyncClient, target: Target) -> None:
         self._client = client
-        self._base = target.base
+        self._base, self._shown = target.base, target.shown
 
     async def health(self) -> str:
         """The status that /health tells; "" where nobody answers."""
@@ -32,11 +32,11 @@ class Observer:
             answer = await self._client.get(f"{self._base}/model_info")
             told = answer.json()
         except (httpx.RequestError, ValueError) as error:
-            raise MeasureError(f"{self._base}/model_info gives no answer of cosyserve's: {error}") from error
+            raise MeasureError(f"{self._shown}/model_info gives no answer of cosyserve's: {error}") from error
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            raise MeasureError(f"{self._base} wants a key: give it as $COSYSERVE_API_KEY")
+            raise MeasureError(f"{self._shown} wants a key: give it as $COSYSERVE_API_KEY")
         if answer.status_code != httpx.codes.OK or not isinstance(told, dict):
-            raise MeasureError(f"{self._base}/model_info answers {answer.status_code}: is it a cosyserve server?")
+            raise MeasureError(f"{self._shown}/model_info answers {answer.status_code}: is it a cosyserve server?")
         return told
 
     async def counted(self) -> Counted | None:

@@ -50,7 +50,7 @@ def started(flags: Sequence[str], settings: Settings, log: Path) -> Iterator[Ser
     key = secrets.token_urlsafe() if settings.server.needs_key else None
     with log.open("wb") as lines:
         process = subprocess.Popen(
-            [sys.executable, "-m", TIED, str(os.getpid()), "serve", *ALONE, *flags, *talking],
+            [sys.executable, "-P", "-m", TIED, str(os.getpid()), "serve", *ALONE, *flags, *talking],
             env={**os.environ, **_environment(settings, key)},
             stdin=subprocess.DEVNULL,
             stdout=lines,

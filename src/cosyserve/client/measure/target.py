@@ -19,16 +19,19 @@ class MeasureError(SayError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where it is. base: as an operator would write it."""
+    """Where it is. base: as an operator would write it. shown: the same without a password."""
 
-    base: str
+    base: str = field(repr=False)
     speech: httpx.URL
+    shown: str
     headers: dict[str, str] = field(repr=False)
 
     @classmethod
     def at(cls, base: str, key: str | None) -> "Target":
         """Raises UsageError where one of the two cannot be."""
-        return cls(base.rstrip("/"), endpoint(base), authorization(key))
+        speech = endpoint(base)
+        shown = str(speech.copy_with(userinfo=b"", path=""))
+        return cls(base.rstrip("/"), speech, shown, authorization(key))
 
     def open(self, timeout: httpx.Timeout = TIMEOUT) -> httpx.AsyncClient:
         """A client's connection of its own, kept from one request to the next."""

@@ -15,7 +15,7 @@ def main(parent: str, *arguments: str) -> None:
     """The kernel keeps the promise; it outlives the exec."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == int(parent):
-        os.execv(sys.executable, [sys.executable, "-m", "cosyserve", *arguments])  # noqa: S606 - no shell is wanted
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "cosyserve", *arguments])  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
