@@ -116,3 +116,4 @@ def _count(networks: Networks, programs: Programs, streams: int) -> Iterator[Tur
         company.solve()
         yield Turn("solve", streams, past, CHUNK_FRAMES * chunks, programs.last["solve turn"])
         past += CHUNK_FRAMES * chunks
+    company.leave()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmarks.cards import CARDS, GRAPH_S, KERNEL_S, LAUNCH_S, WAIT_S, Card, Turn, estimate, seconds  # noqa: E402
+from benchmarks.cards import CARDS, GRAPH_S, KERNEL_S, LAUNCH_S, WAIT_S, Card, Turn, count_turns, estimate, seconds  # noqa: E402
 from benchmarks.costs import Costs, Point  # noqa: E402
 from benchmarks.counting import Count, Operation  # noqa: E402
 from benchmarks.imagined import Solved  # noqa: E402
@@ -225,6 +225,17 @@ def test_estimates_of_the_better_card_are_the_better_ones() -> None:
     ]
     took = {name: estimate(card, turns).points[0].seconds for name, card in CARDS.items()}
     assert took["H100"] < took["4090"] < took["L20"] < took["L4"]
+
+
+def test_turns_are_counted_for_the_cards(small_checkpoint: Path) -> None:
+    turns = list(count_turns(small_checkpoint, (1, 2)))
+    assert [(one.turn, one.streams) for one in turns] == [
+        (turn, streams) for streams in (1, 2) for turn in ("prefill", "decode", "solve", "solve", "solve")
+    ]
+    assert [(one.past, one.size) for one in turns[2:5]] == [(200, 50), (250, 200), (450, 50)]
+    assert all(any(work.operations for work in one.count.work) for one in turns)
+    graphed = [any(work.graphed for work in one.count.work) for one in turns]
+    assert graphed == [False, True, True, True, True, False, True, False, False, False]
 
 
 @pytest.mark.full
