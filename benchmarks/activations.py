@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.fidelity_made import Made
 from benchmarks.fidelity_side import CPU, Native, run_flow, run_language_model, run_vocoder
+from cosyserve_workers.native.precision import Precision
 
 _SLOTS = "__slots__"
 
@@ -54,7 +55,7 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def largest_activations(model_dir: Path, made: Made) -> Mapping[str, Mapping[str, float]]:
     """Run our networks in float32 on the CPU, on what a reference made: network -> layer -> largest magnitude."""
-    side = Native(model_dir, CPU, torch.float32)
+    side = Native(model_dir, CPU, Precision("fp32"))
     tokens = made.said
     segment = made.segment()
     lm = side.language_model(segment.rows + len(tokens))

@@ -1,7 +1,7 @@
 """Whether the engine `native` computes what CosyVoice2 computes, with the weights at hand: run this before all else.
 
     python -m benchmarks.fidelity --model-dir pretrained_models/CosyVoice2-0.5B
-    python -m benchmarks.fidelity --model-dir DIR --source-dir CHECKOUT --precision fp32 bf16 fp16 --device cuda
+    python -m benchmarks.fidelity --model-dir DIR --source-dir CHECKOUT --precision fp32 bf16 fp16 --device auto
     python -m benchmarks.fidelity --quick        # a small model of random weights: whether it works
 
 A recording's own speech tokens are said once more, by us and by the CosyVoice library in float32 on the CPU: the

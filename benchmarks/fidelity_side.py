@@ -26,8 +26,9 @@ from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatu
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS
 from cosyserve_workers.native.lm.model import LanguageModel
-from cosyserve_workers.native.lm.weights import QWEN_FOLDER
+from cosyserve_workers.native.lm.weights import QWEN_FOLDER, load_weights
 from cosyserve_workers.native.networks import Segment
+from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.vocoder.hift import Hift
 from cosyserve_workers.native.vocoder.source import HarmonicSource, SourceState
 from cosyserve_workers.native.vocoder.weights import HiftWeights
@@ -38,7 +39,6 @@ TRANSCRIPT = "希望你以后能够做的比我还好呦。"
 """What is said in the recording."""
 SAMPLE_RATE = 24_000
 CPU = torch.device("cpu")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Side(Protocol):
@@ -90,8 +90,7 @@ def recording() -> Prompt:
 
 def excitation(model_dir: Path, pitch: Tensor) -> Tensor:
     """The vocoder's source for a pitch, [480 frames], the same whenever it is asked for."""
-    weights = HiftWeights(model_dir, CPU, torch.float32)
-    source = HarmonicSource(weights.tensor("m_source.l_linear.weight"), weights.tensor("m_source.l_linear.bias"))
+    source = HarmonicSource.of(HiftWeights(model_dir, CPU, torch.float32))
     state = SourceState(torch.Generator().manual_seed(0))
     return source.make(pitch, state, keep=len(pitch), final=True)
 
@@ -99,10 +98,10 @@ def excitation(model_dir: Path, pitch: Tensor) -> Tensor:
 class Native:
     """Our own inference. A network is loaded when it is asked, and gone afterwards: one at a time has to find room."""
 
-    def __init__(self, model_dir: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, model_dir: Path, device: torch.device, precision: Precision) -> None:
         self._folder = model_dir
         self._device = device
-        self._dtype = dtype
+        self._precision = precision
 
     def voice(self, prompt: Prompt) -> VoiceFeatures:
         """As `Side`."""
@@ -119,15 +118,16 @@ class Native:
 
     def language_model(self, positions: int) -> LanguageModel:
         """With one slot."""
-        return LanguageModel.load(self._folder, self._device, self._dtype, slots=1, max_tokens=positions)
+        weights = load_weights(self._folder, self._device, self._precision.dtype, int8=self._precision.int8)
+        return LanguageModel(weights, slots=1, max_tokens=positions)
 
     def flow(self) -> Flow:
         """On one lane."""
-        return Flow.load(self._folder, self._device, self._dtype)
+        return Flow.load(self._folder, self._device, self._precision.dtype)
 
     def vocoder(self) -> Hift:
         """Without its streams."""
-        return Hift(HiftWeights(self._folder, self._device, torch.float32))
+        return Hift(HiftWeights(self._folder, self._device, torch.float32), self._precision.vocoder)
 
     def scores(self, segment: Segment, tokens: Sequence[int]) -> Tensor:
         """As `Side`."""
@@ -264,7 +264,14 @@ def main() -> None:
 def _side(args: argparse.Namespace) -> Side:
     if args.side == "library":
         return Library(args.model_dir, args.source_dir)
-    return Native(args.model_dir, find_device(args.device), DTYPES[args.precision])
+    return Native(args.model_dir, find_device(args.device), precision(args.precision, args.device))
+
+
+def precision(name: str, device: str) -> Precision:
+    """Of ours. `int8` is float32 with the language model in bytes; in bf16 on a CPU the vocoder is so too."""
+    if name == "int8":
+        return Precision("fp32", int8=True)
+    return Precision(name, vocoder=torch.bfloat16 if name == "bf16" and device == "cpu" else torch.float32)
 
 
 if __name__ == "__main__":

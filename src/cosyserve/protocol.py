@@ -82,6 +82,7 @@ class EngineConfig:
     model_dir: str
     source_dir: str = ""
     precision: str = "auto"
+    language_model: str = "auto"
     tensorrt: str = "auto"
     vllm: bool = False
     streams: int = 0

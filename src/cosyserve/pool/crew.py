@@ -148,6 +148,7 @@ class Crew:
                 model_dir=str(model.dir),
                 source_dir=str(model.source_dir or ""),
                 precision=model.precision,
+                language_model=model.language_model,
                 tensorrt=model.tensorrt,
                 vllm=model.vllm,
                 streams=model.streams,

@@ -95,6 +95,7 @@ class ModelSettings(Section):
     source_dir: Path | None = None
     device: Literal["auto", "cuda", "cpu"] = "auto"
     precision: str = "auto"
+    language_model: Literal["auto", "int8"] = "auto"
     tensorrt: Literal["auto", "true", "false"] = "auto"
     vllm: bool = False
     streams: int = Field(0, ge=0)

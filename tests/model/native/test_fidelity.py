@@ -16,6 +16,7 @@ from benchmarks.fidelity_made import Made
 from benchmarks.fidelity_measures import BARS, FP16_LARGEST, compare
 from benchmarks.fidelity_side import CPU, Native, make
 
+from cosyserve_workers.native.precision import Precision
 from tests.model.conftest import ROOT
 
 TOKENS = 60
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def made(small_checkpoint: Path) -> Made:
-    return make(Native(small_checkpoint, CPU, torch.float32), small_checkpoint, most=TOKENS)
+    return make(Native(small_checkpoint, CPU, Precision("fp32")), small_checkpoint, most=TOKENS)
 
 
 def disturbed(folder: Path, out: Path, file: str, name: str, factor: float) -> Path:
@@ -88,12 +89,12 @@ def test_each_stage_is_held_by_itself(  # noqa: PLR0917
     file: str, name: str, factor: float, stages: list[str], small_checkpoint: Path, tmp_path: Path, made: Made
 ) -> None:
     wrong = disturbed(small_checkpoint, tmp_path / "wrong", file, name, factor)
-    got = make(Native(wrong, CPU, torch.float32), wrong, made)
+    got = make(Native(wrong, CPU, Precision("fp32")), wrong, made)
     assert [one.stage for one in compare(made, got, BARS["fp32"]) if not one.holds] == stages
 
 
 def test_half_precision_is_further_off_than_float32_and_has_bars_of_its_own(small_checkpoint: Path, made: Made) -> None:
-    half = make(Native(small_checkpoint, CPU, torch.float16), small_checkpoint, made)
+    half = make(Native(small_checkpoint, CPU, Precision("fp16")), small_checkpoint, made)
     exact = {one.stage: one for one in compare(made, half, BARS["fp32"])}
     own = {one.stage: one for one in compare(made, half, BARS["fp16"])}
     assert not exact["flow: mel"].holds
@@ -101,6 +102,14 @@ def test_half_precision_is_further_off_than_float32_and_has_bars_of_its_own(smal
     assert 1e-4 < own["flow: mel"].rms < 0.004
     assert own["logits"].holds is None
     assert 0 < own["logits"].more["KL"] < 0.01
+
+
+def test_bytes_are_held_by_what_they_do_to_the_next_token(small_checkpoint: Path, made: Made) -> None:
+    got = make(Native(small_checkpoint, CPU, Precision("fp32", int8=True)), small_checkpoint, made)
+    found = {one.stage: one for one in compare(made, got, BARS["int8"])}
+    assert all(one.holds for one in found.values())
+    assert 1e-6 < found["logits"].more["KL"] < 0.05
+    assert found["logits"].more["top1_same"] > 0.8
 
 
 def test_the_layer_that_overflows_is_named(small_checkpoint: Path, tmp_path: Path, made: Made) -> None:

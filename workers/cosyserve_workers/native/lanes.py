@@ -55,13 +55,17 @@ class Lanes:
     """count: how many at most, the caller's own among them. The threads that the caller's operations use are shared."""
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self._count = self._limit = count
         if count > 1:
             self._pool = ThreadPoolExecutor(count - 1, "lane")
 
+    def limit(self, count: int) -> None:
+        """Use no more than so many from now on, while nothing runs."""
+        self._limit = count
+
     def width(self, items: int) -> int:
         """How many lanes so many items would be dealt to, asked on the thread that would call `run`."""
-        return min(self._count, items, torch.get_num_threads())
+        return min(self._count, self._limit, items, torch.get_num_threads())
 
     def run(self, work: Callable[[Sequence[Work]], list[Result]], items: Sequence[Work]) -> list[Result]:
         """Do `work` for parts of the items side by side; the results in the items' order. Raises what the work raises.

@@ -1,7 +1,7 @@
 """From a configuration to a loaded engine; whatever goes wrong on the way is one line that names the remedy."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,10 +14,10 @@ from cosyserve_workers.native.features.voice import FeatureExtractor
 from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.memory_plan import GIB, Room
 from cosyserve_workers.native.networks import Draws, Networks, Plan
+from cosyserve_workers.native.precision import Precision, Processor, choose
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.torch_device import find_device
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 YAML = "cosyvoice2.yaml"
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the engine runs on, before anything is loaded. room: memory for it."""
+    """What the engine runs on, before anything is loaded. room: memory for it. processor: what its CPU can do."""
 
     name: str
     room: Room
+    processor: Processor = field(default_factory=Processor.here)
 
     @property
     def device(self) -> torch.device:
@@ -55,11 +56,11 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
     machine = machine or Machine.here(config.device, config.sharing)
     folder = Path(config.model_dir)
     _check_folder(folder)
-    precision = _precision(config, machine)
+    precision = choose(config.precision, config.language_model, machine.device, machine.processor)
     writer = ScriptWriter(folder)
     extractor = FeatureExtractor.load(folder, machine.device)
     plan = _plan(config, machine)
-    networks = _load_networks(folder, machine, PRECISIONS[precision], plan, draws)
+    networks = _load_networks(folder, machine, precision, plan, draws)
     if writer.vocabulary > networks.text_vocabulary:
         raise LoadError(
             f"{folder}: its tokenizer has {writer.vocabulary} ids, its language model {networks.text_vocabulary}: "
@@ -67,9 +68,12 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
         )
     memory = networks.memory
     log.info("memory: %s", memory)
+    found = {"language_model": "int8" if precision.int8 else precision.name, **networks.found}
+    log.info("flow: %s; %s", precision.name, "; ".join(f"{name}: {how}" for name, how in found.items()))
     details = {
         "device": machine.name,
-        "precision": precision,
+        "precision": precision.name,
+        **found,
         "speech_tokenizer": extractor.runs_on,
         "memory": str(memory),
         "state_budget": f"{memory.state / GIB:.1f} GiB",
@@ -77,9 +81,9 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
     return NativeEngine(writer, extractor, networks, plan, details)
 
 
-def _load_networks(folder: Path, machine: Machine, dtype: torch.dtype, plan: Plan, draws: Draws | None) -> Networks:
+def _load_networks(folder: Path, machine: Machine, precision: Precision, plan: Plan, draws: Draws | None) -> Networks:
     try:
-        return on_a_passing_thread(lambda: Networks.load(folder, machine.room, dtype, plan, draws))
+        return on_a_passing_thread(lambda: Networks.load(folder, machine.room, precision, plan, draws))
     except torch.OutOfMemoryError as error:
         raise LoadError(
             f"{machine.name} has too little memory free ({str(error).partition('. ')[0]}): end what else uses it, or "
@@ -92,16 +96,6 @@ def _check_folder(folder: Path) -> None:
         raise LoadError(f"there is no model folder {folder}: set model.dir, or get the weights with `make model`")
     if not (folder / YAML).is_file():
         raise LoadError(f"{folder} has no {YAML}: the engine native runs CosyVoice2; for CosyVoice3 use cosyvoice")
-
-
-def _precision(config: EngineConfig, machine: Machine) -> str:
-    if config.precision == "auto":
-        return "bf16" if machine.device.type == "cuda" else "fp32"
-    if config.precision not in PRECISIONS:
-        raise LoadError(
-            f"model.precision {config.precision!r} is not known here: set it to auto, {', '.join(PRECISIONS)}"
-        )
-    return config.precision
 
 
 def _plan(config: EngineConfig, machine: Machine) -> Plan:

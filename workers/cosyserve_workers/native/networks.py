@@ -4,7 +4,7 @@ One thread alone may use them. Nothing here decides whose turn it is (`scheduler
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,6 +17,7 @@ from torch import Tensor
 from cosyserve_workers.mel_stretch import Stretch
 from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
+from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes
@@ -24,10 +25,12 @@ from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits
-from cosyserve_workers.native.lm.weights import STOP
+from cosyserve_workers.native.lm.weights import STOP, load_weights
 from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, weights_bytes
+from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
+from cosyserve_workers.native.vocoder.half import load_vocoder
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096
@@ -160,6 +163,8 @@ class Networks:
     def __init__(self, models: _Models, draws: Draws, plan: Plan, memory: MemoryPlan) -> None:
         lm, flow, vocoder = models
         self.memory = memory
+        self.found: Mapping[str, str] = {}
+        """What was settled by trial while loading, in words: `lanes` of the flow, precision of the `vocoder`."""
         self._lm = lm
         self._flow = flow
         self._vocoder = vocoder
@@ -174,18 +179,22 @@ class Networks:
 
     @classmethod
     def load(
-        cls, model_dir: Path, room: Room, dtype: torch.dtype, plan: Plan, draws: Draws | None = None
+        cls, model_dir: Path, room: Room, precision: Precision, plan: Plan, draws: Draws | None = None
     ) -> "Networks":
         """Load an official CosyVoice2 folder. draws: instead of the sampler. Raises LoadError."""
-        device = room.device
-        lm = LanguageModel.load(model_dir, device, dtype, plan.slots, MAX_POSITIONS)
+        device, dtype = room.device, precision.dtype
+        weights = load_weights(model_dir, device, dtype, int8=precision.int8)
+        lm = LanguageModel(weights, plan.slots, MAX_POSITIONS)
         memory = plan_memory(room, weights_bytes(model_dir, dtype), lm.remembers_bytes, plan.wanted_state)
         flow = Flow.load(model_dir, device, dtype, Lanes(plan.lanes))
+        lanes = choose_lanes(flow)
         if plan.wanted_state:
             flow.pool.reserve(memory.state)
-        # The vocoder adds up phases and squares amplitudes: half precision is heard.
-        vocoder = Vocoder.load(model_dir, device, torch.float32)
-        return cls(_Models(lm, flow, vocoder), draws or Sampler(plan.slots, MAX_SPOKEN, device), plan, memory)
+        vocoder, runs_in = load_vocoder(model_dir, device, precision.vocoder)
+        draws = draws or Sampler(plan.slots, MAX_SPOKEN, device)
+        networks = cls(_Models(lm, flow, vocoder), draws, plan, memory)
+        networks.found = {"lanes": lanes, "vocoder": runs_in}
+        return networks
 
     @property
     def text_vocabulary(self) -> int:

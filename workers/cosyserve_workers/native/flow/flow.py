@@ -1,6 +1,6 @@
 """The flow's interface: load it, solve a voice once, open streams, and move many of them on in one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +116,10 @@ class Flow:
     def reserve(self, tokens: int) -> None:
         """Make what is shared ready for streams of so many tokens, their prompts' included."""
         self._solver.reserve(tokens)
+
+    def trial(self, streams: int) -> Callable[[], object]:
+        """One Euler step of so many streams in a batch, to be timed."""
+        return self._solver.trial(streams)
 
     def open(self, voice: VoiceState) -> FlowStream:
         """Start a stream, one for each text segment. It refers to the voice's state and copies nothing."""

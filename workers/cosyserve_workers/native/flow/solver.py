@@ -4,7 +4,7 @@ After `ConditionalCFM.solve_euler` of CosyVoice2: ten Euler steps on a cosine sc
 from one table by position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,13 +16,15 @@ from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
 from cosyserve_workers.native.flow.first_step import FirstStep
-from cosyserve_workers.native.flow.layout import Layout
-from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues
+from cosyserve_workers.native.flow.layout import LEFT, Layout
+from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues, estimator_step_shape
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
+    CONDITION_CHANNELS,
     EULER_STEPS,
     FRAMES_PER_TOKEN,
+    GUIDANCE_ROWS,
     LOOKAHEAD_TOKENS,
     MEL_BINS,
     FlowSizes,
@@ -32,6 +34,8 @@ from cosyserve_workers.native.lanes import Lanes
 
 _GUIDANCE = 0.7
 _NOISE_FRAMES = 50 * 300
+_TRIAL_CHUNKS = 4
+"""Behind a step that is timed: a prompt of four seconds."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Solver:
         noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=generator)
         self._noise = noise[0].t().contiguous().to(device)
         self._device = device
+        self._sizes = sizes
         self._first: FirstStep | None = None
         self._steppers: list[Stepper]
         """Who takes each Euler step."""
@@ -134,6 +139,25 @@ class Solver:
             )
             for index, (piece, place) in enumerate(zip(pieces, by_frame.places, strict=True))
         ]
+
+    @torch.inference_mode()
+    def trial(self, streams: int) -> Callable[[], object]:
+        """One Euler step of so many streams, each of a chunk behind some others, all from nought."""
+        sizes, dtype = self._sizes, self._estimator.time_shifts.dtype
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, device=self._device, dtype=dtype)
+
+        layout = Layout([CHUNK_FRAMES] * streams, self._device)
+        left = Left(zeros(streams, LEFT, MEL_BINS), zeros(GUIDANCE_ROWS, streams, LEFT, sizes.convolution_channels))
+        chunk = zeros(*estimator_step_shape(sizes))
+        memories = [KeysValues([chunk] * _TRIAL_CHUNKS, []) for _ in range(streams)]
+        heard, _ = self._estimator.hear(
+            zeros(layout.total, CONDITION_CHANNELS), zeros(streams, LEFT, CONDITION_CHANNELS), layout
+        )
+        batch = Batch(layout, heard, memories)
+        mel = zeros(layout.total, MEL_BINS)
+        return lambda: self._steppers[-1].velocity(self._estimator.time_shifts[-1], mel, left, batch)
 
     def _encode(self, pieces: Sequence[Piece], by_token: Layout, by_frame: Layout) -> tuple[Tensor, EncoderLeft]:
         """The mean mel [frames, 80], and what the encoder's convolutions remember."""

@@ -33,7 +33,7 @@ class LanguageModel:
     def __init__(self, weights: Weights, slots: int, max_tokens: int) -> None:
         self.sizes: Sizes = weights.sizes
         self.device: torch.device = weights.norm.device
-        self.dtype: torch.dtype = weights.norm.dtype
+        self.dtype: torch.dtype = weights.speech.dtype
         self.slots = slots
         self.max_tokens = max_tokens
         self.lengths = [0] * slots
@@ -178,7 +178,8 @@ class LanguageModel:
         return rms_norm(x, (self.sizes.hidden,), scale, self.sizes.eps)
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self._weights.head(self._norm(x, self._weights.norm)).float()
+        norm = self._weights.norm
+        return self._weights.head(self._norm(x.to(norm.dtype), norm)).float()
 
 
 def _rotary_tables(sizes: Sizes, max_tokens: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.linear import Linear
+from cosyserve_workers.native.linear import Int8Linear, Linear, Product
 from cosyserve_workers.native.state_dicts import read_state_dict
 
 FILE = "llm.pt"
@@ -49,18 +49,20 @@ class Layer:
     """
 
     attention_norm: Tensor
-    qkv: Linear
-    out: Linear
+    qkv: Product
+    out: Product
     mlp_norm: Tensor
-    gate_up: Linear
-    down: Linear
+    gate_up: Product
+    down: Product
 
 
 @dataclass(frozen=True)
 class Weights:
     """The whole network.
 
-    head: hidden -> vocab. text: [text_vocab, hidden]. speech: [vocab, hidden]. start: [2, hidden], sos and task id.
+    head: hidden -> vocab, and the norm before it: in float32 whatever the rest, because rounded to half precision a
+    logit moves a probability by some per cent. text: [text_vocab, hidden]. speech: [vocab, hidden]. start: [2, hidden],
+    sos and task id.
     """
 
     sizes: Sizes
@@ -72,13 +74,13 @@ class Weights:
     start: Tensor
 
 
-def load_weights(model_dir: Path, device: torch.device, dtype: torch.dtype) -> Weights:
-    """Read `llm.pt` and `CosyVoice-BlankEN/config.json`.
+def load_weights(model_dir: Path, device: torch.device, dtype: torch.dtype, *, int8: bool = False) -> Weights:
+    """Read `llm.pt` and `CosyVoice-BlankEN/config.json`. int8: whether the layers' matrices become bytes.
 
     Upstream's text head (`llm.model.lm_head`), which nothing in speech uses, stays in the file. Raises LoadError.
     """
     config = _read_config(model_dir / QWEN_FOLDER / "config.json")
-    return _Reader(model_dir / FILE, device, dtype).weights(config)
+    return _Reader(model_dir / FILE, device, dtype, Int8Linear if int8 else Linear).weights(config)
 
 
 @dataclass(frozen=True)
@@ -105,20 +107,25 @@ def _read_config(path: Path) -> _Config:
 class _Reader:
     """Hands out the tensors of a state dict, each checked and moved."""
 
-    def __init__(self, path: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, path: Path, device: torch.device, dtype: torch.dtype, product: type[Product]) -> None:
         self._path = path
         self._device = device
         self._dtype = dtype
+        self._product = product
         self._state = read_state_dict(path)
 
     def weights(self, config: _Config) -> Weights:
         sizes = self._sizes(config)
         hidden, vocab = sizes.hidden, sizes.vocab
+        exact = torch.promote_types(self._dtype, torch.float32)
         return Weights(
             sizes=sizes,
             layers=tuple(self._layer(index, sizes) for index in range(sizes.layers)),
-            norm=self._tensor(f"{_BACKBONE}.norm.weight", hidden),
-            head=Linear(self._tensor("llm_decoder.weight", vocab, hidden), self._tensor("llm_decoder.bias", vocab)),
+            norm=self._tensor(f"{_BACKBONE}.norm.weight", hidden, dtype=exact),
+            head=Linear(
+                self._tensor("llm_decoder.weight", vocab, hidden, dtype=exact),
+                self._tensor("llm_decoder.bias", vocab, dtype=exact),
+            ),
             text=self._tensor(f"{_BACKBONE}.embed_tokens.weight", sizes.text_vocab, hidden),
             speech=self._tensor("speech_embedding.weight", vocab, hidden),
             start=self._tensor("llm_embedding.weight", 2, hidden),
@@ -134,11 +141,11 @@ class _Reader:
         gate_up = [self._tensor(f"{prefix}.mlp.{name}.weight", inner, hidden) for name in ("gate_proj", "up_proj")]
         return Layer(
             attention_norm=self._tensor(f"{prefix}.input_layernorm.weight", hidden),
-            qkv=Linear(torch.cat(qkv), torch.cat(biases)),
-            out=Linear(self._tensor(f"{prefix}.self_attn.o_proj.weight", hidden, width)),
+            qkv=self._product(torch.cat(qkv), torch.cat(biases)),
+            out=self._product(self._tensor(f"{prefix}.self_attn.o_proj.weight", hidden, width)),
             mlp_norm=self._tensor(f"{prefix}.post_attention_layernorm.weight", hidden),
-            gate_up=Linear(torch.cat(gate_up)),
-            down=Linear(self._tensor(f"{prefix}.mlp.down_proj.weight", hidden, inner)),
+            gate_up=self._product(torch.cat(gate_up)),
+            down=self._product(self._tensor(f"{prefix}.mlp.down_proj.weight", hidden, inner)),
         )
 
     def _sizes(self, config: _Config) -> Sizes:
@@ -175,10 +182,10 @@ class _Reader:
             raise LoadError(f"{self._path} has no matrix {name!r}: it is not CosyVoice2's language model")
         return tuple(tensor.shape)
 
-    def _tensor(self, name: str, *shape: int) -> Tensor:
+    def _tensor(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Return a copy of the tensor `name`, where and as it is needed; the file may then go away."""
         tensor = self._state.get(name)
         if tensor is None or tuple(tensor.shape) != shape:
             found = "nothing" if tensor is None else list(tensor.shape)
             raise LoadError(f"{self._path}: {name!r} should be of shape {list(shape)}, found {found}")
-        return tensor.to(self._device, self._dtype, copy=True)
+        return tensor.to(self._device, dtype or self._dtype, copy=True)

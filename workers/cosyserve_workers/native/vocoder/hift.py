@@ -38,20 +38,24 @@ class _Unit:
 
 
 class Hift:
-    """The generator with folded weights (upstream: HiFTGenerator)."""
+    """The generator with folded weights (upstream: HiFTGenerator).
 
-    def __init__(self, weights: HiftWeights) -> None:
+    dtype: of its convolutions; pitch is float64 whatever it is.
+    """
+
+    def __init__(self, weights: HiftWeights, dtype: torch.dtype = torch.float32) -> None:
         self.sizes = sizes = weights.sizes
-        self._pitch = [_double(weights.convolution(f"f0_predictor.condnet.{2 * index}")) for index in range(5)]
-        self._pitch_out = _double(weights.convolution("f0_predictor.classifier"))
-        self._pre = weights.convolution("conv_pre")
-        self._post = weights.convolution("conv_post")
+        self.dtype = dtype
+        self._pitch = [weights.convolution(f"f0_predictor.condnet.{2 * index}").to(torch.float64) for index in range(5)]
+        self._pitch_out = weights.convolution("f0_predictor.classifier").to(torch.float64)
+        self._pre = weights.convolution("conv_pre").to(dtype)
+        self._post = weights.convolution("conv_post").to(dtype)
         stages = range(len(sizes.upsampling))
-        self._ups = [weights.convolution(f"ups.{stage}") for stage in stages]
-        self._source_downs = [weights.convolution(f"source_downs.{stage}") for stage in stages]
-        self._source_blocks = [_block(weights, f"source_resblocks.{stage}") for stage in stages]
+        self._ups = [weights.convolution(f"ups.{stage}").to(dtype) for stage in stages]
+        self._source_downs = [weights.convolution(f"source_downs.{stage}").to(dtype) for stage in stages]
+        self._source_blocks = [_block(weights, f"source_resblocks.{stage}", dtype) for stage in stages]
         self._blocks = [
-            [_block(weights, f"resblocks.{stage * sizes.branches + branch}") for branch in range(sizes.branches)]
+            [_block(weights, f"resblocks.{stage * sizes.branches + branch}", dtype) for branch in range(sizes.branches)]
             for stage in stages
         ]
         self._reach = [self._stage_reach(stage) for stage in stages]
@@ -59,7 +63,8 @@ class Hift:
         last = _reach_of(self._post) + sizes.fft // 2 // sizes.hop + 1
         rates = [SAMPLES_PER_FRAME // sizes.hop // stride for stride in sizes.source_strides]
         self._around = frames_around(self._reach, rates, last)
-        self._window = torch.hann_window(sizes.fft, periodic=True, device=self._pre.bias.device)
+        self.device = self._pre.bias.device
+        self._window = torch.hann_window(sizes.fft, periodic=True, device=self.device)
 
     def _stage_reach(self, stage: int) -> StageReach:
         kernel, factor = self._ups[stage].weight.shape[-1], self.sizes.upsampling[stage]
@@ -90,7 +95,7 @@ class Hift:
         span = whole = Span(0, mel.shape[-1])
         kept = kept or whole
         spectrum = self._spectrum(source)
-        x = _conv(mel, self._pre)
+        x = _conv(mel.to(self.dtype), self._pre)
         rate = 1
         last = len(self._ups) - 1
         for stage, (up, factor) in enumerate(zip(self._ups, self.sizes.upsampling, strict=True)):
@@ -119,7 +124,7 @@ class Hift:
     def _spectrum(self, source: Tensor) -> Tensor:
         """[b, n] to [b, fft + 2, n / hop + 1]: real parts, then imaginary ones."""
         spectrum = torch.stft(source.float(), self.sizes.fft, self.sizes.hop, window=self._window, return_complex=True)
-        return torch.cat([spectrum.real, spectrum.imag], dim=1).to(self._pre.weight.dtype)
+        return torch.cat([spectrum.real, spectrum.imag], dim=1).to(self.dtype)
 
     def _audio(self, x: Tensor) -> Tensor:
         bins = self.sizes.fft // 2 + 1
@@ -129,24 +134,20 @@ class Hift:
         return audio.clamp(-AUDIO_LIMIT, AUDIO_LIMIT)
 
 
-def _block(weights: HiftWeights, name: str) -> list[_Unit]:
+def _block(weights: HiftWeights, name: str, dtype: torch.dtype) -> list[_Unit]:
     def alpha(which: str, index: int) -> Tensor:
-        return weights.tensor(f"{name}.{which}.{index}.alpha")[None, :, None]
+        return weights.tensor(f"{name}.{which}.{index}.alpha")[None, :, None].to(dtype)
 
     return [
         _Unit(
             alpha("activations1", index),
-            weights.convolution(f"{name}.convs1.{index}"),
+            weights.convolution(f"{name}.convs1.{index}").to(dtype),
             dilation,
             alpha("activations2", index),
-            weights.convolution(f"{name}.convs2.{index}"),
+            weights.convolution(f"{name}.convs2.{index}").to(dtype),
         )
         for index, dilation in enumerate(DILATIONS)
     ]
-
-
-def _double(convolution: Convolution) -> Convolution:
-    return Convolution(convolution.weight.double(), convolution.bias.double())
 
 
 def _run(block: list[_Unit], x: Tensor) -> Tensor:

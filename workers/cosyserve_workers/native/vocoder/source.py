@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
+from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
 
 SAMPLE_RATE = 24_000
 AMPLITUDE = 0.1
@@ -47,6 +47,11 @@ class HarmonicSource:
         self._harmonics = weight.shape[1]
         offsets = (torch.arange(SAMPLES_PER_FRAME, dtype=torch.float64) + 0.5) / SAMPLES_PER_FRAME - 0.5
         self._offsets = offsets.to(weight.device)
+
+    @classmethod
+    def of(cls, weights: HiftWeights) -> "HarmonicSource":
+        """The one of a vocoder's weights."""
+        return cls(weights.tensor("m_source.l_linear.weight"), weights.tensor("m_source.l_linear.bias"))
 
     def make(self, f0: Tensor, state: SourceState, *, keep: int, final: bool) -> Tensor:
         """Continue the stream.

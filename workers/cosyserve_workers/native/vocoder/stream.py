@@ -56,8 +56,7 @@ class Vocoder:
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Vocoder":
         """Read `hift.pt`. Raises LoadError."""
         weights = HiftWeights(model_dir, device, dtype)
-        mixing = (weights.tensor("m_source.l_linear.weight"), weights.tensor("m_source.l_linear.bias"))
-        return cls(Hift(weights), HarmonicSource(*mixing), device)
+        return cls(Hift(weights, dtype), HarmonicSource.of(weights), device)
 
     def open(self, seed: int) -> VocoderStream:
         """A new segment."""

@@ -22,6 +22,10 @@ class Convolution:
     weight: Tensor
     bias: Tensor
 
+    def to(self, dtype: torch.dtype) -> "Convolution":
+        """The same in another dtype."""
+        return Convolution(self.weight.to(dtype), self.bias.to(dtype))
+
 
 @dataclass(frozen=True, slots=True)
 class HiftSizes:

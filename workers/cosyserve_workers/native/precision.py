@@ -1,0 +1,96 @@
+"""Which numbers the networks compute with: by the setting, the device, and what the processor is quick with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from cosyserve_workers.engine import LoadError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPUINFO = Path("/proc/cpuinfo")
+_BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+_EXACT_INT8_FLAGS = frozenset({"amx_int8", "avx512_vnni", "avx_vnni"})
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What a CPU can do. flags: as Linux names them. blocks: the types whose weights oneDNN can keep blocked on it."""
+
+    flags: frozenset[str]
+    blocks: frozenset[torch.dtype]
+
+    @classmethod
+    def here(cls) -> "Processor":
+        """The one we run on."""
+        return cls(_flags(CPUINFO), frozenset(_blocked()))
+
+    @property
+    def quick_in_bf16(self) -> bool:
+        """Whether it multiplies in bf16; others only imitate it, more slowly than float32."""
+        return bool(self.flags & _BF16_FLAGS) and torch.bfloat16 in self.blocks
+
+    @property
+    def sums_int8_exactly(self) -> bool:
+        """Whether sums of products of bytes find room; older ones add pairs of them in 16 bits, and clip."""
+        return bool(self.flags & _EXACT_INT8_FLAGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """What is computed in what.
+
+    dtype: of language model and flow. int8: whether the language model's matrices are bytes. vocoder: its dtype, if the
+    weights at hand allow it (`vocoder.half`).
+    """
+
+    name: str
+    int8: bool = False
+    vocoder: torch.dtype = torch.float32
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """As torch calls it."""
+        return DTYPES[self.name]
+
+
+def choose(wanted: str, language_model: str, device: torch.device, processor: Processor) -> Precision:
+    """What the settings `model.precision` and `model.language_model` mean here. Raises LoadError."""
+    name = wanted
+    if wanted == "auto":
+        name = "bf16" if device.type == "cuda" or processor.quick_in_bf16 else "fp32"
+    if name not in DTYPES:
+        raise LoadError(f"model.precision {wanted!r} is not known here: set it to auto, {', '.join(DTYPES)}")
+    int8 = language_model == "int8"
+    if int8 and device.type != "cpu":
+        raise LoadError("model.language_model int8 is for CPUs: set it to auto, or model.device to cpu")
+    if int8 and torch.int8 not in processor.blocks:
+        raise LoadError("model.language_model int8 needs oneDNN, which this PyTorch lacks: set it to auto")
+    # The vocoder adds up phases and squares amplitudes: only where it pays, and where `vocoder.half` hears no loss.
+    quick = device.type == "cpu" and name == "bf16" and processor.quick_in_bf16
+    return Precision(name, int8, torch.bfloat16 if quick else torch.float32)
+
+
+@cache
+def _flags(cpuinfo: Path) -> frozenset[str]:
+    """Those of the first core; none where the kernel does not tell."""
+    try:
+        lines = cpuinfo.read_text("utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+
+
+def _blocked() -> Iterator[torch.dtype]:
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    if hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        yield torch.float32
+        if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - it has no public face
+            yield torch.bfloat16
+        if torch.ops.mkldnn._is_mkldnn_fp16_supported():  # noqa: SLF001
+            yield torch.float16
+    if hasattr(torch.ops.onednn, "qlinear_prepack"):
+        yield torch.int8
