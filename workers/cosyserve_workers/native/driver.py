@@ -84,7 +84,7 @@ class Driver:
 
     def __init__(self, networks: Networks, plan: Plan) -> None:
         self._networks = networks
-        self._scheduler = Scheduler(plan.solve_width, plan.prefill_rows)
+        self._scheduler = Scheduler(networks.solve_width, plan.prefill_rows)
         self._taking_part: dict[int, Utterance] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: EngineBroken | None = None

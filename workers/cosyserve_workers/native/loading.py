@@ -66,6 +66,8 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
             f"{folder}: its tokenizer has {writer.vocabulary} ids, its language model {networks.text_vocabulary}: "
             "both must be of one model; download the folder again"
         )
+    if machine.device.type == "cuda":
+        networks.choose_width()
     memory = networks.memory
     log.info("memory: %s", memory)
     found = {"language_model": "int8" if precision.int8 else precision.name, **networks.found}
@@ -102,7 +104,7 @@ def _plan(config: EngineConfig, machine: Machine) -> Plan:
     wanted = round(config.state_budget_gib * GIB)
     slots = config.streams or DEFAULT_STREAMS
     if machine.device.type == "cuda":
-        # A step's cost is in starting its kernels: more in one is nearly free.
+        # A step's cost is in starting its kernels: as many in one as pay.
         return Plan(slots, wanted, chunk_tokens=100, solve_width=slots, prefill_rows=4096)
     # A step's cost is in its arithmetic: a chunk for each core at a time brings the first sound soonest.
     cores = torch.get_num_threads()

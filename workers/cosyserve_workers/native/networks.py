@@ -20,6 +20,7 @@ from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.state import FlowStream
+from cosyserve_workers.native.flow.width_choice import measure_widths
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.model import LanguageModel
@@ -65,6 +66,7 @@ class Plan:
     wanted_state: int
     chunk_tokens: int
     solve_width: int
+    """At most: on a GPU what pays is measured."""
     prefill_rows: int
     lanes: int = 1
 
@@ -165,6 +167,8 @@ class Networks:
         self.memory = memory
         self.found: Mapping[str, str] = {}
         """What was settled by trial while loading, in words: `lanes` of the flow, precision of the `vocoder`."""
+        self.solve_width = plan.solve_width
+        """How many streams share a solve, as `Scheduler`."""
         self._lm = lm
         self._flow = flow
         self._vocoder = vocoder
@@ -195,6 +199,12 @@ class Networks:
         networks = cls(_Models(lm, flow, vocoder), draws, plan, memory)
         networks.found = {"lanes": lanes, "vocoder": runs_in}
         return networks
+
+    def choose_width(self) -> None:
+        """Measure how wide a solve pays, up to `solve_width`, and take that."""
+        table = measure_widths(self._flow, self.solve_width)
+        self.solve_width = table.best
+        self.found = {**self.found, "solve_width": str(table)}
 
     @property
     def text_vocabulary(self) -> int:
