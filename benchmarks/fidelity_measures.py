@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.fidelity_made import Made
-from cosyserve_workers.native.vocoder.half import LEAST_SNR_DB
+from cosyserve_workers.native.half_vocoder import LEAST_SNR_DB
 
 RELATIVE = 1e-4
 """Of what is computed in float32: the greatest difference, as a part of the largest value. The tests hold it too."""

@@ -12,12 +12,12 @@ from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native import precision
 from cosyserve_workers.native.flow.flow import Flow
 from cosyserve_workers.native.flow.lane_choice import LaneTable, choose_lanes, measure
+from cosyserve_workers.native.half_vocoder import LEAST_SNR_DB, load_vocoder
 from cosyserve_workers.native.lanes import Lanes, using_threads
 from cosyserve_workers.native.linear import Int8Linear, Linear
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.weights import load_weights
 from cosyserve_workers.native.precision import Precision, Processor, choose
-from cosyserve_workers.native.vocoder.half import LEAST_SNR_DB, load_vocoder
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 FLOAT32, BF16, FP16, BYTE = torch.float32, torch.bfloat16, torch.float16, torch.int8

@@ -21,6 +21,7 @@ from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.flow.width_choice import measure_widths
+from cosyserve_workers.native.half_vocoder import load_vocoder
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.model import LanguageModel
@@ -31,7 +32,6 @@ from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, 
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
-from cosyserve_workers.native.vocoder.half import load_vocoder
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096

@@ -43,7 +43,7 @@ class Precision:
     """What is computed in what.
 
     dtype: of language model and flow. int8: whether the language model's matrices are bytes. vocoder: its dtype, if the
-    weights at hand allow it (`vocoder.half`).
+    weights at hand allow it (`half_vocoder`).
     """
 
     name: str
@@ -68,7 +68,7 @@ def choose(wanted: str, language_model: str, device: torch.device, processor: Pr
         raise LoadError("model.language_model int8 is for CPUs: set it to auto, or model.device to cpu")
     if int8 and torch.int8 not in processor.blocks:
         raise LoadError("model.language_model int8 needs oneDNN, which this PyTorch lacks: set it to auto")
-    # The vocoder adds up phases and squares amplitudes: only where it pays, and where `vocoder.half` hears no loss.
+    # The vocoder adds up phases and squares amplitudes: only where it pays, and where `half_vocoder` hears no loss.
     quick = device.type == "cpu" and name == "bf16" and processor.quick_in_bf16
     return Precision(name, int8, torch.bfloat16 if quick else torch.float32)
 
