@@ -22,6 +22,8 @@ from tests.http.wire import connect, speech
 from tests.measuring import WITHIN, Measurement, check_against_counts
 from tests.serving import Script, Server, wait_for
 
+pytestmark = pytest.mark.timeout(300)
+
 Measure = Callable[..., Measurement]
 
 
@@ -103,7 +105,6 @@ def test_the_demo_engine(demo: Server, measure: Measure) -> None:
     assert all(size in [run.audio_bytes for run in mine.runs] for size in sizes)
 
 
-@pytest.mark.timeout(300)
 def test_first_audio_is_what_the_service_and_another_client_say(tmp_path: Path, measure: Measure) -> None:
     """The engine takes three seconds for it, so that a twentieth is more than what a machine adds at random."""
     with Server(tmp_path, {"model": {"engine": "tests.engines:Late"}}) as server:

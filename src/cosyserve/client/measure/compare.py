@@ -55,10 +55,11 @@ def _pair(a: StageReport | None, b: StageReport | None) -> list[str]:
     return [*cells, ratio(*rates), *(percent(stage.without_underrun if stage else None) for stage in (a, b))]
 
 
-def _differences(a: Report, b: Report) -> Table:
+def _differences(a: Report, b: Report) -> Table | Points:
     first, second = _conditions(a), _conditions(b)
     rows = [[name, first.get(name, NONE), second.get(name, NONE)] for name in _all(first, second)]
-    return Table(("", "A", "B"), [row for row in rows if row[1] != row[2]], figures=False)
+    different = [row for row in rows if row[1] != row[2]]
+    return Table(("", "A", "B"), different, figures=False) if different else Points([], "Nothing.")
 
 
 def _conditions(report: Report) -> dict[str, str]:

@@ -8,7 +8,7 @@ import httpx
 from cosyserve.client.measure.counters import REQUESTS, Counted, parse, total
 from cosyserve.client.measure.target import MeasureError, Target
 
-SETTLING_S, POLL_S = 3.0, 0.05
+SETTLING_S, POLL_S = 5.0, 0.05
 """A request is counted when the service is done with it, which is a moment after its listener has heard the end."""
 
 

@@ -24,6 +24,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--faint); text-align: left; vertical-align: top; }
 .figures th:not(:first-child), .figures td:not(:first-child) { text-align: right; }
 .figures td { white-space: nowrap; } .words td { overflow-wrap: anywhere; } .words td:first-child { min-width: 14rem; }
+.words td:nth-child(2) { min-width: 7rem; }
 th { color: var(--soft); font-weight: 600; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } svg { width: 560px; max-width: 100%; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; } svg .title { fill: var(--ink); font-size: 14px; font-weight: 600; }

@@ -23,7 +23,8 @@ def clients_plots(reports: Sequence[tuple[str, Report]]) -> list[Plot]:
 
     plots = []
     for figure, title in FIGURES.items():
-        quantiles = ("p50", "p95") if figure == "first" else ("",)
+        # Of several reports, more curves would hide one another.
+        quantiles = ("",) if figure != "first" else ("p50", "p95")[: 2 if len(reports) == 1 else 1]
         lines = [
             line(" ".join(filter(None, [name, voice, quantile])), stages, quantile or figure)
             for name, stages, voice in shown
