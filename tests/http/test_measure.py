@@ -108,7 +108,7 @@ def test_the_demo_engine(demo: Server, measure: Measure) -> None:
 def test_first_audio_is_what_the_service_and_another_client_say(tmp_path: Path, measure: Measure) -> None:
     """The engine takes three seconds for it, so that a twentieth is more than what a machine adds at random."""
     with Server(tmp_path, {"model": {"engine": "tests.engines:Late"}}) as server:
-        measured = measure("--url", server.url, "--clients", "4", "--minutes", "0.5")
+        measured = measure("--url", server.url, "--clients", "4", "--minutes", "0.7")
         status, _, stderr = measured.finish()
         assert status == 0, stderr
         report = measured.report
