@@ -18,7 +18,7 @@ from cosyserve.client.measure.target import MeasureError
 
 TEXT_CHARS = 3000
 """Long enough that the stream is still running on the fastest machine."""
-POLL_S = 0.05
+POLL_S = 0.1
 BREAKING_S = 30.0
 """For the stream to break after its worker's death, and for its first sound before."""
 
