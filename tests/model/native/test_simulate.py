@@ -21,6 +21,7 @@ from benchmarks.takes import Take  # noqa: E402
 
 from cosyserve_workers.native.memory_plan import Room  # noqa: E402
 from cosyserve_workers.native.networks import Drawn, Networks, Plan, Request, Segment, Sound, Voice  # noqa: E402
+from cosyserve_workers.native.precision import Precision  # noqa: E402
 from tests.model.conftest import ROOT  # noqa: E402
 
 MACHINE = Room(torch.device("cpu"), free=2**50, total=2**51)
@@ -105,7 +106,7 @@ def test_imagined_networks_do_what_real_ones_do(
     for seed in range(4):
         draws.give(seed, [5] * take.tokens)
     subject = Simulation(Flat(), way, take, [0.0, 0.0, 4.0, 6.0])
-    real = Networks.load(small_checkpoint, MACHINE, torch.float32, way, draws)
+    real = Networks.load(small_checkpoint, MACHINE, Precision("fp32"), way, draws)
     both = Both(real, subject._networks)
     subject._networks = both  # type: ignore[assignment]
     heard = subject.run()
