@@ -64,11 +64,13 @@ class Bench:
     rounds: int
     threads: int
     precision: str
+    language_model: str = "auto"
 
     def side(self, name: str, takes: Sequence[Take], state_gib: float) -> Session:
         """Have one side speak, in a new process. Ends the program where it fails."""
         command = [sys.executable, "-m", "benchmarks.native_side", name, "--model-dir", str(self.checkpoint)]
         command += ["--source-dir", self.source_dir, "--state-gib", str(state_gib), "--precision", self.precision]
+        command += ["--language-model", self.language_model]
         threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         done = subprocess.run(
             command,

@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--source-dir", default="")
     parser.add_argument("--state-gib", type=float, required=True)
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--language-model", default="auto")
     args = parser.parse_args()
     takes = [Take(**take) for take in json.load(sys.stdin)]
     config = EngineConfig(
@@ -149,6 +150,7 @@ def main() -> None:
         args.model_dir,
         source_dir=args.source_dir,
         precision=args.precision,
+        language_model=args.language_model,
         tensorrt="false",
         streams=max(take.at_once for take in takes),
         state_budget_gib=args.state_gib,

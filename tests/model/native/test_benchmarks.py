@@ -115,6 +115,18 @@ def test_the_comparison_runs(small_checkpoint: Path, library_path: Path) -> None
 
 
 @pytest.mark.full
+def test_precisions_take_turns(small_checkpoint: Path) -> None:
+    command = ("--quick", "--checkpoint", str(small_checkpoint), "--at-once", "2", "--tokens", "40", "--rounds", "1")
+    report = run("benchmarks.precisions", *command, "--precision", "fp32", "auto+int8")
+    assert "- fp32: precision fp32, language_model fp32, vocoder fp32" in report
+    assert "language_model int8" in report
+    lines = [line.strip("| ").split(" | ") for line in report.splitlines() if " at once" in line]
+    assert [line[1] for line in lines] == ["fp32", "auto+int8"] * 2
+    assert [float(line[3]) for line in lines[::2]] == [1.0, 1.0]
+    assert all(float(line[2]) > 0 for line in lines)
+
+
+@pytest.mark.full
 def test_the_stages_add_up(small_checkpoint: Path) -> None:
     command = ("--quick", "--checkpoint", str(small_checkpoint), "--at-once", "2", "--tokens", "40")
     report = cells(run("benchmarks.native_stages", *command))
