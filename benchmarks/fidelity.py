@@ -72,7 +72,8 @@ class Report:
     def _sentence(self, precision: str) -> str:
         broken = self.broken(precision)
         if not broken:
-            return f"In {precision} all bars hold: native computes what {self.reference} computes."
+            near = "computes what" if precision == "fp32" else "stays as near as this precision may to what"
+            return f"In {precision} all bars hold: native {near} {self.reference} computes."
         return f"Do not serve in {precision}: above its bar is {', '.join(broken)}."
 
 
