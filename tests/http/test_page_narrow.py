@@ -84,9 +84,9 @@ class TestWidths:
     def test_options_are_open_where_there_is_room(self, reader: Reader) -> None:
         assert reader.page.is_visible("#seed")
         reader.page.set_viewport_size({"width": 390, "height": 664})
-        assert reader.page.locator("#seed").is_hidden()
+        reader.page.locator("#seed").wait_for(state="hidden")
         reader.page.set_viewport_size({"width": 820, "height": 1180})
-        assert reader.page.locator("#seed").is_visible()
+        reader.page.locator("#seed").wait_for(state="visible")
 
     def test_nothing_sticks_out(self, reader: Reader) -> None:
         reader.page.fill("#text", "x" * 500)

@@ -133,8 +133,10 @@ class AvSource:
         """[n, channels] a frame of the codec."""
         resampler = av.AudioResampler(format="fltp")
         while (frame := self._next()) is not None:
+            # Where it has nothing to convert, the resampler lets these pass.
+            if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
+                raise Unreadable
             with _unreadable():
-                # A frame of another rate or other channels than the first is an error.
                 pieces = [piece.to_ndarray().astype(np.float32, copy=False) for piece in resampler.resample(frame)]
             for piece in pieces:
                 yield piece.T

@@ -230,7 +230,8 @@ def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: 
     assert max(difference(got.mel(job.seed), wanted.mel(job.seed)) for job in jobs) < 1e-4
 
 
-@pytest.mark.parametrize("blocks", [0, pytest.param(12, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("blocks", [0, 12])
 def test_a_small_budget_changes_nothing_that_is_heard(
     small_checkpoint: Path, engine: NativeEngine, blocks: int
 ) -> None:

@@ -228,6 +228,7 @@ def test_estimates_of_the_better_card_are_the_better_ones() -> None:
     assert took["H100"] < took["4090"] < took["L20"] < took["L4"]
 
 
+@pytest.mark.full
 def test_turns_are_counted_for_the_cards(small_checkpoint: Path) -> None:
     turns = list(count_turns(small_checkpoint, (1, 2)))
     assert [(one.turn, one.streams) for one in turns] == [

@@ -257,6 +257,19 @@ class TestRejection:
         with pytest.raises(InvalidPrompt):
             decode(content)
 
+    @pytest.mark.parametrize("layouts", [("stereo", "mono"), ("mono", "stereo")])
+    @pytest.mark.parametrize("rates", [(16_000, 16_000), (16_000, 24_000)])
+    def test_one_that_becomes_another_on_the_way(
+        self, layouts: tuple[str, str], rates: tuple[int, int], decode: Decode
+    ) -> None:
+        """Each frame of an ADTS stream says of itself how many channels it has, and of what rate."""
+        halves = [
+            sounds.recorded(sine(2, rate), rate, "adts", "aac", layout)
+            for rate, layout in zip(rates, layouts, strict=True)
+        ]
+        with pytest.raises(InvalidPrompt):
+            decode(b"".join(halves))
+
     @given(content=st.binary(max_size=2000))
     def test_garbage_has_no_other_error(self, content: bytes, decode: Decode) -> None:
         with pytest.raises(InvalidPrompt):
