@@ -1,6 +1,5 @@
 """Which numbers the networks compute with: by the setting, the device, and what the processor is quick with."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.lanes import using_threads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPUINFO = Path("/proc/cpuinfo")
@@ -25,7 +25,7 @@ class Processor:
     @classmethod
     def here(cls) -> "Processor":
         """The one we run on."""
-        return cls(_flags(CPUINFO), frozenset(_blocked()))
+        return cls(_flags(CPUINFO), _blocked())
 
     @property
     def quick_in_bf16(self) -> bool:
@@ -83,14 +83,25 @@ def _flags(cpuinfo: Path) -> frozenset[str]:
     return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
 
 
-def _blocked() -> Iterator[torch.dtype]:
+@cache
+def _blocked() -> frozenset[torch.dtype]:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return
-    if hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        yield torch.float32
-        if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - it has no public face
-            yield torch.bfloat16
-        if torch.ops.mkldnn._is_mkldnn_fp16_supported():  # noqa: SLF001
-            yield torch.float16
-    if hasattr(torch.ops.onednn, "qlinear_prepack"):
-        yield torch.int8
+        return frozenset()
+    # The caller may be anybody, and keeps no helpers (see `lanes`).
+    with using_threads(1):
+        blocked = {dtype for dtype in DTYPES.values() if _multiplies(dtype)}
+    return frozenset(blocked | {torch.int8} if hasattr(torch.ops.onednn, "qlinear_prepack") else blocked)
+
+
+@torch.inference_mode()
+def _multiplies(dtype: torch.dtype) -> bool:
+    """Whether the product with blocked weights is one: tried, for processors differ, and few have been seen."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(shape, generator=generator).to(dtype) for shape in ((64, 96), (3, 96)))
+    wanted = x.float() @ weight.float().t()
+    try:
+        reordered = torch.ops.mkldnn._reorder_linear_weight(weight)  # noqa: SLF001 - it has no public face
+        product = torch.ops.mkldnn._linear_pointwise(x, reordered, None, "none", [], "")  # noqa: SLF001
+    except (AttributeError, RuntimeError):
+        return False
+    return bool((product.float() - wanted).abs().max() <= 4 * torch.finfo(dtype).eps * wanted.abs().max())
