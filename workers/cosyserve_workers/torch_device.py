@@ -18,9 +18,8 @@ def find_device(wanted: str) -> torch.device:
     why = _why_unusable()
     if why is None:
         return torch.device("cuda", 0)
-    unusable = unusable_gpu(why)
-    asked = "model.device is cuda, and " if wanted == "cuda" else ""
-    raise LoadError(f"{asked}{unusable.text}: {unusable.remedy}")
+    unusable = unusable_gpu(why, wanted)
+    raise LoadError(f"{unusable.text}: {unusable.remedy}")
 
 
 def _why_unusable() -> str | None:

@@ -86,24 +86,24 @@ def torch_findings(*, gpu: bool, device: str = "auto", timeout_s: float = 120) -
     names, why = _ask_torch(timeout_s) if gpu and _cuda_of_torch() else ("", "")
     if names:
         return [Finding(State.OK, f"{_built()} can use {names}")]
-    unusable = unusable_gpu(why)
-    asked = "model.device is cuda, and " if device == "cuda" else ""
-    return [Finding(State.PROBLEM, f"{asked}{unusable.text}", unusable.remedy)]
+    return [unusable_gpu(why, device)]
 
 
-def unusable_gpu(why: str) -> Finding:
-    """Say that torch cannot use the GPU, on which driver, and what to do. why: in torch's words, where it has any."""
+def unusable_gpu(why: str, device: str) -> Finding:
+    """Say that torch cannot use the GPU, on which driver, and what to do.
+
+    why: in torch's words, where it has any. device: model.device.
+    """
     cuda, quoted = _cuda_of_torch(), why and f" ({why})"
+    torch = f"{'model.device is cuda, and ' if device == 'cuda' else ''}{_built()}"
     try:
         ((driver, *_), *_) = query_gpus("driver_version")
     except NoGpuError as error:
-        return Finding(
-            State.PROBLEM, f"{_built()} has no GPU to use: {error}{quoted}", f"see to the driver, {ON_A_CPU}"
-        )
+        return Finding(State.PROBLEM, f"{torch} has no GPU to use: {error}{quoted}", f"see to the driver, {ON_A_CPU}")
     remedy = f"install a driver that knows CUDA {cuda}, or a torch that driver {driver} and its GPU know"
     if not cuda:
         remedy = f"pip uninstall -y torch torchaudio && {install('native')}, from PyPI's own wheels"
-    text = f"{_built()} cannot use the GPU of driver {driver}{quoted}"
+    text = f"{torch} cannot use the GPU of driver {driver}{quoted}"
     return Finding(State.PROBLEM, text, f"{remedy}, {ON_A_CPU}")
 
 

@@ -29,6 +29,15 @@ def query_gpus(*fields: str, timeout_s: float = 10) -> list[list[str]]:
     return rows
 
 
+def described_gpus(timeout_s: float = 10) -> dict[str, str]:
+    """What each is, by its index. Raises NoGpuError."""
+    rows = query_gpus("index", "name", "memory.total", "driver_version", "compute_cap", timeout_s=timeout_s)
+    return {
+        index: f"{name}, {memory}, driver {driver}, compute capability {capability}"
+        for index, name, memory, driver, capability in rows
+    }
+
+
 def visible_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
     """The devices that a process started now would see: indices, UUIDs or MIG ids; empty where there are none."""
     if VISIBLE in environ:

@@ -20,7 +20,7 @@ from cosyserve.check.finding import Finding, State
 from cosyserve.check.library_folder import library_findings
 from cosyserve.check.library_trial import trial_findings
 from cosyserve.check.model_folder import MODELS, OPTIONAL_FILES, file_fault, folder_problems, model_in
-from cosyserve.check.nvidia import VISIBLE, NoGpuError, gpu_is_listed, query_gpus
+from cosyserve.check.nvidia import VISIBLE, NoGpuError, described_gpus, gpu_is_listed
 from cosyserve.check.packages import installed, requirements
 from cosyserve.check.remedies import install, pip_of_ours
 from cosyserve.protocol import DEFAULT_STREAMS
@@ -160,16 +160,13 @@ def gpus(timeout_s: float = 10) -> list[Finding]:
     seen = os.environ.get(VISIBLE)
     limits = [Finding(State.NOTE, f"{VISIBLE}={seen}: workers see no others")] if seen is not None else []
     try:
-        rows = query_gpus("index", "name", "memory.total", "driver_version", "compute_cap", timeout_s=timeout_s)
+        found = described_gpus(timeout_s)
     except NoGpuError as error:
         meaning = (
             "on the CPU the engine demo works, native and cosyvoice are slow; if there is a GPU, see to its driver"
         )
         return [Finding(State.NOTE, f"no NVIDIA GPU found: {error}", meaning), *limits]
-    return [
-        Finding(State.OK, f"{index}  {name}, {memory}, driver {driver}, compute capability {capability}")
-        for index, name, memory, driver, capability in rows
-    ] + limits
+    return [Finding(State.OK, f"{index}  {told}") for index, told in found.items()] + limits
 
 
 def _model_folder(settings: Settings) -> list[Finding]:

@@ -107,10 +107,10 @@ def _encode(name: str, value: str) -> bytes:
         raise UsageError(f"{name} is not UTF-8 text") from error
 
 
-def endpoint(base: str, path: str = "/synthesize") -> httpx.URL:
-    """A route of the server at that address. Raises UsageError."""
+def endpoint(base: str) -> httpx.URL:
+    """Where the server at that address takes requests for speech. Raises UsageError."""
     try:
-        url = httpx.URL(f"{base.rstrip('/')}{path}")
+        url = httpx.URL(f"{base.rstrip('/')}/synthesize")
     except httpx.InvalidURL as error:
         raise UsageError(f"{base!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:

@@ -71,7 +71,7 @@ def _temporary_files() -> Iterator[Finding]:
 
 
 def _gpus(settings: Settings) -> Iterator[Finding]:
-    idle = left_idle(settings, visible_devices())
+    idle = left_idle(settings, visible_devices)
     if idle:
         text = f"visible GPUs that no worker has: {', '.join(idle)}"
         remedy = f"set workers.count to {settings.workers.count + len(idle)}, or name those to use in workers.devices"

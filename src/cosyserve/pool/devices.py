@@ -1,6 +1,6 @@
 """Which GPU each worker is pinned to, found out without CUDA: the front end never loads it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cosyserve.settings.sections import Settings, SettingsError
 
@@ -25,11 +25,14 @@ def assign_devices(settings: Settings, visible: Sequence[str]) -> list[str | Non
     return [devices[index % len(devices)] for index in range(count)]
 
 
-def left_idle(settings: Settings, visible: Sequence[str]) -> list[str]:
-    """Visible devices that no worker has, where nobody chose so: each would need a worker of its own."""
+def left_idle(settings: Settings, visible: Callable[[], Sequence[str]]) -> list[str]:
+    """Visible devices that no worker has, where nobody chose so: each would need a worker of its own.
+
+    visible: asked where it matters alone, since a driver may take its time.
+    """
     if settings.workers.devices or settings.model.device == "cpu" or settings.model.engine == "demo":
         return []
-    return list(visible)[settings.workers.count :]
+    return list(visible())[settings.workers.count :]
 
 
 def _resolve(entry: str, visible: Sequence[str]) -> str:

@@ -130,4 +130,4 @@ class TestLeftIdle:
         ],
     )
     def test_table(self, settings: Settings, idle: list[str]) -> None:
-        assert left_idle(settings, FOUR) == idle
+        assert left_idle(settings, lambda: FOUR) == idle

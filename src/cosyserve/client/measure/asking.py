@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -130,9 +129,3 @@ async def _refusal(answer: httpx.Response) -> tuple[Outcome, str, str] | None:
     except (ValueError, KeyError, TypeError):
         kind = answer.headers.get("Content-Type", "nothing known")
         return outcome, f"status_{answer.status_code}", f"{answer.status_code}, {kind}: not a cosyserve server's answer"
-
-
-def outcomes(runs: Sequence[Run], outcome: Outcome) -> dict[str, int]:
-    """How many ended so, by code."""
-    codes = [run.code for run in runs if run.outcome is outcome]
-    return {code: codes.count(code) for code in sorted(set(codes))}

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import httpx
@@ -100,7 +100,7 @@ class Course:
             self._say("cold: left out, the service was not started here and has been asked before")
         stages = plan(self.clients, cold=cold)
         instruction = str(self.report.info.get("default_instruction") or "")
-        self.asker = Asker(self.asker.target, self.asker.recordings, self.asker.voice, instruction)
+        self.asker = replace(self.asker, instruction=instruction)
         deadline = asyncio.get_running_loop().time() + self.report.minutes * 60
         requests = sum(len(stage.asks) for stage in stages)
         with tqdm(total=requests, disable=None, leave=False, file=sys.stderr, unit="request") as self._bar:

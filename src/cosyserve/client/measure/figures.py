@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from cosyserve.client.measure.asking import outcomes
 from cosyserve.client.measure.counters import Counted
 from cosyserve.client.measure.plan import Stage
 from cosyserve.client.measure.record import Outcome, OwnTime, Run, Spread, StageReport
@@ -38,8 +37,8 @@ def stage_report(stage: Stage, runs: Sequence[Run], counted: Counted, wall_s: fl
         level=stage.level,
         planned=len(stage.asks),
         whole=len(whole),
-        refused=outcomes(runs, Outcome.REFUSED),
-        failed=outcomes(runs, Outcome.FAILED),
+        refused=_codes(runs, Outcome.REFUSED),
+        failed=_codes(runs, Outcome.FAILED),
         cut=len([run for run in runs if run.outcome is Outcome.CUT]),
         first=spread([run.first_s for run in runs if run.first_s is not None]),
         underruns=sum(run.underruns for run in runs),
@@ -56,3 +55,9 @@ def stage_report(stage: Stage, runs: Sequence[Run], counted: Counted, wall_s: fl
 
 def _own_times(histograms: Mapping[str, tuple[float, float]]) -> dict[str, OwnTime]:
     return {name: OwnTime(count=count, sum=total) for name, (count, total) in histograms.items()}
+
+
+def _codes(runs: Sequence[Run], outcome: Outcome) -> dict[str, int]:
+    """How many ended so, by code."""
+    codes = [run.code for run in runs if run.outcome is outcome]
+    return {code: codes.count(code) for code in sorted(set(codes))}

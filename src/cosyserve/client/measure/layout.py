@@ -1,13 +1,13 @@
 """A report, laid out: what an operator wants to know, in the order in which it is asked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from cosyserve.client.measure.counters import AUDIO, FIRST_CHUNK, UNDERRUNS, total
 from cosyserve.client.measure.document import Block, Document, Heading, Points, Table, Text
 from cosyserve.client.measure.notes import NOTES
 from cosyserve.client.measure.plan import KNOWN, WARM
 from cosyserve.client.measure.plots import levels, report_plots
-from cosyserve.client.measure.record import Kill, OwnTime, Report, StageReport
+from cosyserve.client.measure.record import Kill, Report, StageReport
 from cosyserve.client.measure.words import NONE, flat, number, percent, seconds, size, tally
 
 OF_A_STATE = frozenset({"worker", "state", "pid", "streams", "running", "restarts", "reason"})
@@ -176,13 +176,9 @@ def _told(told: Sequence[tuple[str, float]]) -> str:
 
 def _own_times(report: Report) -> list[Block]:
     sums: dict[str, tuple[float, float]] = {}
-    for name, time in _all_times(report.stages):
-        count, spent = sums.get(name, (0.0, 0.0))
-        sums[name] = count + time.count, spent + time.sum
+    for stage in report.stages:
+        for name, time in stage.times.items():
+            count, spent = sums.get(name, (0.0, 0.0))
+            sums[name] = count + time.count, spent + time.sum
     rows = [[name, number(count), f"{spent / count:.4f}" if count else NONE] for name, (count, spent) in sums.items()]
     return [Table(("histogram", "count", "mean"), sorted(rows))] if rows else []
-
-
-def _all_times(stages: Sequence[StageReport]) -> Iterator[tuple[str, OwnTime]]:
-    for stage in stages:
-        yield from stage.times.items()

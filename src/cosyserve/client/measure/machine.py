@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from cosyserve.check.nvidia import VISIBLE, NoGpuError, query_gpus
+from cosyserve.check.nvidia import VISIBLE, NoGpuError, described_gpus
 from cosyserve.check.quota import cpu_quota, total_memory
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -43,11 +43,8 @@ def _instructions() -> list[str]:
 
 def _gpus(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     try:
-        rows = query_gpus("index", "name", "memory.total", "driver_version", "compute_cap")
+        found = described_gpus()
     except NoGpuError as error:
         return {"GPU": f"none: {error}"}
     seen = {VISIBLE: environ[VISIBLE] or "(empty: none)"} if VISIBLE in environ else {}
-    return {
-        f"GPU {index}": f"{name}, {size}, driver {driver}, compute capability {capability}"
-        for index, name, size, driver, capability in rows
-    } | seen
+    return {f"GPU {index}": told for index, told in found.items()} | seen
