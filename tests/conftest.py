@@ -42,8 +42,8 @@ collect_ignore_glob = [
     *([] if chromium() else PAGE_TESTS),
 ]
 
-SERVERS = {"fuzz": "processes", "http": "servers", "process": "processes"}
-"""Folders whose tests wait more than they compute, and the group of each."""
+SERVERS = {"fuzz": "processes", "http/test_page": "processes", "http": "servers", "process": "processes"}
+"""Tests that wait more than they compute, by where their paths begin, and the group of each."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,4 +56,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(Path(__file__).parent)
         loads = place.name.startswith(("test_cosyvoice", "test_native"))
-        item.add_marker(pytest.mark.xdist_group(str(place) if loads else SERVERS.get(place.parts[0], str(place))))
+        groups = (group for start, group in SERVERS.items() if str(place).startswith(start) and not loads)
+        item.add_marker(pytest.mark.xdist_group(next(groups, str(place))))

@@ -54,7 +54,9 @@ def test_the_language_model_and_the_flow_get_what_the_library_would_give_them(
     assert_same(our_sounds[-1], their_sounds[0])
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [mode if mode is Mode.ZERO_SHOT else pytest.param(mode, marks=pytest.mark.full) for mode in MODES]
+)
 def test_a_streams_first_chunk_is_what_the_library_would_stream(cosyvoice: Any, library: Any, mode: Mode) -> None:
     with kit.Tap(library.model.flow, "inference") as sounds:
         library_call(library, mode, kit.TEXT, stream=True)

@@ -53,7 +53,7 @@ def test_each_of_two_voices_gets_its_own_features(cosyvoice: Any, library: Any) 
 
     def speak(number: int, voice: Prompt, said: str) -> None:
         threads[number] = threading.get_ident()
-        kit.whole(cosyvoice.stream(kit.request(Mode.ZERO_SHOT, prompt=voice, prompt_text=said), kit.never))
+        kit.whole(cosyvoice.stream(kit.request(Mode.ZERO_SHOT, kit.SHORT, prompt=voice, prompt_text=said), kit.never))
 
     jobs = [lambda job=job: speak(job[0], *job[1]) for job in enumerate(asked)]
     with kit.Tap(model.llm, "inference") as words, kit.Tap(model.flow, "inference") as sounds, kit.running(*jobs):

@@ -20,7 +20,7 @@ from cosyserve_workers.native.precision import Precision
 from tests.model.conftest import ROOT
 
 TOKENS = 60
-pytestmark = pytest.mark.timeout(600)
+FLOW_TENSOR = "decoder.estimator.mid_blocks.0.1.0.ff.net.2.weight"
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,9 @@ def test_ours_is_the_library(small_checkpoint: Path, library_path: Path) -> None
     assert report["largest"]["language model"].keys() >= {"layers.0", "layers.1", "layers.2", "head"}
 
 
+@pytest.mark.full
 def test_one_wrong_tensor_is_found_and_named(small_checkpoint: Path, tmp_path: Path) -> None:
-    name = "decoder.estimator.mid_blocks.0.1.0.ff.net.2.weight"
-    wrong = disturbed(small_checkpoint, tmp_path / "wrong", "flow.pt", name, 1.1)
+    wrong = disturbed(small_checkpoint, tmp_path / "wrong", "flow.pt", FLOW_TENSOR, 1.1)
     given = ("--model-dir", str(wrong), "--reference", "native", "--reference-dir", str(small_checkpoint))
     status, report = check(*given)
     assert status == 1
@@ -81,6 +81,7 @@ def test_what_cannot_be_found_out_is_no_verdict(tmp_path: Path) -> None:
     ("file", "name", "factor", "stages"),
     [
         ("llm.pt", "llm.model.model.layers.1.mlp.down_proj.weight", 1.1, ["logits"]),
+        ("flow.pt", FLOW_TENSOR, 1.1, ["flow: mel"]),
         ("hift.pt", "f0_predictor.classifier.weight", 1.01, ["vocoder: pitch"]),
         ("hift.pt", "conv_post.bias", 1.01, ["vocoder: sound"]),
     ],

@@ -19,8 +19,6 @@ from torch import Tensor  # noqa: E402
 
 from tests.model.conftest import ROOT  # noqa: E402
 
-pytestmark = pytest.mark.timeout(300)
-
 WAITS = {
     # The text's ids, and a voice's tokens, on their way to the device.
     ("segment", 1, 0): {"_to_copy": 2},
