@@ -58,6 +58,7 @@ class Imagined:
         self.slots = plan.slots
         self.lengths = [0] * plan.slots
         self.device = torch.device("cpu")
+        self.stops = range(STOP, STOP + 1)
         self.lanes = Lanes(1)
         self._cost = cost
         self._tokens = tokens

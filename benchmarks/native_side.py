@@ -47,18 +47,10 @@ class Side(Protocol):
 
 
 class ForcedDraws:
-    """In place of the native engine's sampler: samples, and then says something else."""
+    """Around the native engine's sampler: has it sample, and then says something else."""
 
-    def __init__(self, slots: int) -> None:
-        import torch
-
-        from cosyserve_workers.native.lm.sampling import Sampler
-        from cosyserve_workers.native.loading import Machine
-        from cosyserve_workers.native.networks import MAX_SPOKEN
-
-        self._tensor = torch.tensor
-        self._device = Machine.here().device
-        self._sampler = Sampler(slots, MAX_SPOKEN, self._device)
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
         self._given: dict[int, list[int]] = {}
         self._left: dict[int, list[int]] = {}
 
@@ -73,8 +65,8 @@ class ForcedDraws:
 
     def sample(self, slots: Sequence[int], logits: Any) -> Any:
         """Draw, and give out the next of the given tokens instead."""
-        self._sampler.sample(slots, logits)
-        return self._tensor([self._left[slot].pop() for slot in slots], device=self._device)
+        drawn = self._sampler.sample(slots, logits)
+        return drawn.new_tensor([self._left[slot].pop() for slot in slots])
 
 
 class Native:
@@ -83,8 +75,11 @@ class Native:
     def __init__(self, config: EngineConfig) -> None:
         from cosyserve_workers.native.loading import create
 
-        self._draws = ForcedDraws(config.streams)
-        self.engine: Engine = create(config, draws=self._draws)
+        def around(sampler: Any) -> ForcedDraws:
+            self._draws = ForcedDraws(sampler)
+            return self._draws
+
+        self.engine: Engine = create(config, around=around)
 
     def force(self, seed: int, tokens: Sequence[int]) -> None:
         """As `Side` says."""

@@ -92,7 +92,7 @@ def test_a_check_for_what_would_wait(gpu: Any) -> None:
 @pytest.mark.parametrize("graphs", [False, True])
 def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, graphs: bool) -> None:
     model = on_gpu(language_model, gpu, torch.bfloat16)
-    sampler = on_gpu(Sampler(4, 100, CPU), gpu)
+    sampler = on_gpu(Sampler(4, 100, model.sizes.vocab, model.stops, CPU), gpu)
     if graphs:
         model._graphs = DecodeGraphs(model, lambda step: step)
         model._graphs._graphs._graphs = {

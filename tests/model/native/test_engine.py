@@ -24,7 +24,6 @@ from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
 from cosyserve_workers.native.loading import Machine, create  # noqa: E402
 from cosyserve_workers.native.memory_plan import GIB, Room  # noqa: E402
-from cosyserve_workers.native.networks import MAX_SPOKEN  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -34,16 +33,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 class Listening:
-    """The sampler, and what it drew: tokens by (seed, segment). fails: raises where this seed takes part."""
+    """Around the sampler: what it drew, tokens by (seed, segment). fails: raises where this seed takes part."""
 
-    def __init__(self, slots: int = 10) -> None:
+    def __init__(self) -> None:
         self.drawn: dict[tuple[int, int], list[int]] = {}
         self.fails: int | None = None
         self.wait = threading.Event()
         self.wait.set()
         self.steps = 0
-        self._sampler = Sampler(slots, MAX_SPOKEN, CPU)
         self._spoken: dict[int, tuple[int, int]] = {}
+
+    def around(self, sampler: Sampler) -> "Listening":
+        self._sampler = sampler
+        return self
 
     def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
         self._spoken[slot] = (seed, segment)
@@ -74,7 +76,7 @@ def draws() -> Listening:
 def engine(small_checkpoint: Path, draws: Listening) -> Iterator[NativeEngine]:
     """On one core: there sound is the same to the bit, whoever shares the steps."""
     with using_threads(1):
-        engine = create(config(small_checkpoint), draws=draws)
+        engine = create(config(small_checkpoint), around=draws.around)
     yield engine
     engine.close()
 

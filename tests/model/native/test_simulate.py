@@ -19,6 +19,7 @@ from benchmarks.simulate import outcome, report  # noqa: E402
 from benchmarks.simulated import Simulation, poisson  # noqa: E402
 from benchmarks.takes import Take  # noqa: E402
 
+from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
 from cosyserve_workers.native.memory_plan import Room  # noqa: E402
 from cosyserve_workers.native.networks import Drawn, Networks, Plan, Request, Segment, Sound, Voice  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
@@ -101,12 +102,16 @@ def test_imagined_networks_do_what_real_ones_do(
     small_checkpoint: Path, chunk_tokens: int, solve_width: int, prompt: int
 ) -> None:
     way = plan(3, chunk_tokens, solve_width)
-    draws = ForcedDraws(3)
     take = Take(prompt, 120)
-    for seed in range(4):
-        draws.give(seed, [5] * take.tokens)
+
+    def around(sampler: Sampler) -> ForcedDraws:
+        draws = ForcedDraws(sampler)
+        for seed in range(4):
+            draws.give(seed, [5] * take.tokens)
+        return draws
+
     subject = Simulation(Flat(), way, take, [0.0, 0.0, 4.0, 6.0])
-    real = Networks.load(small_checkpoint, MACHINE, Precision("fp32"), way, draws)
+    real = Networks.load(small_checkpoint, MACHINE, Precision("fp32"), way, around)
     both = Both(real, subject._networks)
     subject._networks = both  # type: ignore[assignment]
     heard = subject.run()

@@ -13,7 +13,7 @@ from cosyserve_workers.native.engine import NativeEngine
 from cosyserve_workers.native.features.voice import FeatureExtractor
 from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.memory_plan import GIB, Room
-from cosyserve_workers.native.networks import Draws, Networks, Plan
+from cosyserve_workers.native.networks import Around, Networks, Plan
 from cosyserve_workers.native.precision import Precision, Processor, choose
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.torch_device import find_device
@@ -48,10 +48,10 @@ class Machine:
         return cls(f"cpu, {torch.get_num_threads()} threads", memory)
 
 
-def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | None = None) -> NativeEngine:
+def create(config: EngineConfig, machine: Machine | None = None, around: Around | None = None) -> NativeEngine:
     """Load an official CosyVoice2 folder.
 
-    machine: where to, `Machine.here` if None. draws: in place of the sampler, for measurements. Raises LoadError.
+    machine: where to, `Machine.here` if None. around: for the sampler, of a measurement. Raises LoadError.
     """
     machine = machine or Machine.here(config.device, config.sharing)
     folder = Path(config.model_dir)
@@ -60,7 +60,7 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
     writer = ScriptWriter(folder)
     extractor = FeatureExtractor.load(folder, machine.device)
     plan = _plan(config, machine)
-    networks = _load_networks(folder, machine, precision, plan, draws)
+    networks = _load_networks(folder, machine, precision, plan, around)
     if writer.vocabulary > networks.text_vocabulary:
         raise LoadError(
             f"{folder}: its tokenizer has {writer.vocabulary} ids, its language model {networks.text_vocabulary}: "
@@ -83,9 +83,9 @@ def create(config: EngineConfig, machine: Machine | None = None, draws: Draws | 
     return NativeEngine(writer, extractor, networks, plan, details)
 
 
-def _load_networks(folder: Path, machine: Machine, precision: Precision, plan: Plan, draws: Draws | None) -> Networks:
+def _load_networks(folder: Path, machine: Machine, precision: Precision, plan: Plan, around: Around | None) -> Networks:
     try:
-        return on_a_passing_thread(lambda: Networks.load(folder, machine.room, precision, plan, draws))
+        return on_a_passing_thread(lambda: Networks.load(folder, machine.room, precision, plan, around))
     except torch.OutOfMemoryError as error:
         raise LoadError(
             f"{machine.name} has too little memory free ({str(error).partition('. ')[0]}): end what else uses it, or "

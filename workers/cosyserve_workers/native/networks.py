@@ -4,7 +4,7 @@ One thread alone may use them. Nothing here decides whose turn it is (`scheduler
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -27,7 +27,7 @@ from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits
-from cosyserve_workers.native.lm.weights import STOP, load_weights
+from cosyserve_workers.native.lm.weights import load_weights
 from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, weights_bytes
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
@@ -50,6 +50,10 @@ class Draws(Protocol):
 
     def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
         """Draw the next token of each slot: [B, vocab] -> [B] int64."""
+
+
+Around = Callable[[Sampler], Draws]
+"""What a measurement puts around the sampler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +187,9 @@ class Networks:
 
     @classmethod
     def load(
-        cls, model_dir: Path, room: Room, precision: Precision, plan: Plan, draws: Draws | None = None
+        cls, model_dir: Path, room: Room, precision: Precision, plan: Plan, around: Around | None = None
     ) -> "Networks":
-        """Load an official CosyVoice2 folder. draws: instead of the sampler. Raises LoadError."""
+        """Load an official CosyVoice2 folder. around: for the sampler. Raises LoadError."""
         device, dtype = room.device, precision.dtype
         weights = load_weights(model_dir, device, dtype, int8=precision.int8)
         lm = LanguageModel(weights, plan.slots, MAX_POSITIONS)
@@ -195,8 +199,8 @@ class Networks:
         if plan.wanted_state:
             flow.pool.reserve(memory.state)
         vocoder, runs_in = load_vocoder(model_dir, device, precision.vocoder)
-        draws = draws or Sampler(plan.slots, MAX_SPOKEN, device)
-        networks = cls(_Models(lm, flow, vocoder), draws, plan, memory)
+        sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)
+        networks = cls(_Models(lm, flow, vocoder), around(sampler) if around else sampler, plan, memory)
         networks.found = {"lanes": lanes, "vocoder": runs_in}
         return networks
 
@@ -287,7 +291,7 @@ class Networks:
 
     def _take(self, request: Request, token: int) -> Drawn:
         spoken = _in_the_model(request)
-        speech = token < STOP
+        speech = token not in self._lm.stops
         if speech:
             spoken.tokens.append(token)
         spoken.ended = not speech or len(spoken.tokens) >= spoken.limits[1]

@@ -1,6 +1,7 @@
 """The batched language model, against the CosyVoice library's, and a stream in company against the same one alone."""
 
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -203,7 +204,7 @@ class Stream:
 
 def run_together(model: LanguageModel, streams: list[Stream], steps: int, order: random.Random) -> None:
     """Decode `steps` tokens of each stream, in random slots and orders; each joins at its own step."""
-    sampler = Sampler(model.slots, steps, CPU)
+    sampler = Sampler(model.slots, steps, model.sizes.vocab, model.stops, CPU)
     free = list(range(model.slots))
     running: dict[int, Stream] = {}
     waiting = sorted(streams, key=lambda stream: stream.begins)
@@ -252,6 +253,21 @@ def test_streams_in_company_say_what_they_say_alone(model: LanguageModel) -> Non
         assert stream.tokens == alone.tokens
         ours, theirs = torch.stack(stream.logits), torch.stack(alone.logits)
         assert relative_error(ours, theirs.log_softmax(dim=-1)) <= 1e-4
+
+
+def test_a_seed_says_what_it_has_always_said(model: LanguageModel) -> None:
+    """Tokens that were recorded when the sampler was a program of its own: seeds keep their sound."""
+    generator = torch.Generator().manual_seed(70)
+    for seed, recorded in enumerate(json.loads(Path(__file__).with_name("spoken.json").read_text())):
+        stream = Input.draw(MODES[seed % 3], generator)
+        sampler = Sampler(1, 120, model.sizes.vocab, model.stops, CPU)
+        sampler.start(0, seed, segment=seed // 3, minimum=(6, 60, 30)[seed // 3], maximum=120)
+        logits = model.prefill([0], [stream.embed(model)])
+        for step, token in enumerate(recorded):
+            drawn = sampler.sample([0], logits)
+            assert int(drawn) == token, (seed, step)
+            logits = model.decode([0], drawn)
+        model.release(0)
 
 
 def test_all_slots_in_order_are_read_in_place_with_the_same_outcome(model: LanguageModel) -> None:

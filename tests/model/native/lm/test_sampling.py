@@ -7,10 +7,14 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits, uniform_draws
-from cosyserve_workers.native.lm.weights import STOP
 
 VOCAB = 6564
+STOP = 6561
 CPU = torch.device("cpu")
+
+
+def sampler_for(slots: int, steps: int, vocab: int = VOCAB) -> Sampler:
+    return Sampler(slots, steps, vocab, range(STOP, vocab), CPU)
 
 
 def plain_token(logits: Tensor, spoken: list[int], minimum: int, draws: Tensor) -> int:
@@ -58,7 +62,7 @@ def random_logits(rows: int, sharpness: float, generator: torch.Generator) -> Te
 def test_tokens_are_those_of_the_plain_sampler(sharpness: float, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(int(sharpness))
     slots, steps, minimum = 6, 40, 15
-    sampler = Sampler(slots, steps, CPU)
+    sampler = sampler_for(slots, steps)
     for slot in range(slots):
         sampler.start(slot, seed=slot, segment=1, minimum=minimum, maximum=steps)
     draws = [uniform_draws(slot, 1, steps) for slot in range(slots)]
@@ -77,7 +81,7 @@ def test_tokens_are_those_of_the_plain_sampler(sharpness: float, dtype: torch.dt
 
 
 def test_a_repeated_token_is_masked_before_drawing_again() -> None:
-    sampler = Sampler(1, 30, CPU)
+    sampler = sampler_for(1, 30)
     sampler.start(0, seed=3, segment=0, minimum=0, maximum=30)
     logits = torch.zeros(1, VOCAB)
     logits[0, 77] = 40.0
@@ -86,11 +90,13 @@ def test_a_repeated_token_is_masked_before_drawing_again() -> None:
     assert spoken == [0, 11, 22]  # ten others must go by
 
 
-@pytest.mark.parametrize("stop", [STOP, STOP + 1, STOP + 2])
-def test_all_stops_wait_for_the_minimum(stop: int) -> None:
-    sampler = Sampler(1, 8, CPU)
+@pytest.mark.parametrize(
+    ("vocab", "stop"), [(VOCAB, STOP), (VOCAB, STOP + 1), (VOCAB, STOP + 2), (6761, STOP), (6761, 6760)]
+)
+def test_all_stops_wait_for_the_minimum(vocab: int, stop: int) -> None:
+    sampler = sampler_for(1, 8, vocab)
     sampler.start(0, seed=5, segment=0, minimum=4, maximum=8)
-    logits = torch.zeros(1, VOCAB)
+    logits = torch.zeros(1, vocab)
     logits[0, stop] = 50.0
     tokens = [sampler.sample([0], logits).item() for _ in range(5)]
     assert tokens.index(stop) == 4
@@ -98,7 +104,7 @@ def test_all_stops_wait_for_the_minimum(stop: int) -> None:
 
 
 def test_equal_scores_are_taken_by_rising_id() -> None:
-    sampler = Sampler(1, 200, CPU)
+    sampler = sampler_for(1, 200)
     sampler.start(0, seed=6, segment=0, minimum=0, maximum=200)
     seen: set[int] = set()
     for _ in range(200):
@@ -110,7 +116,7 @@ def test_equal_scores_are_taken_by_rising_id() -> None:
 def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
     generator = torch.Generator().manual_seed(8)
     logits = random_logits(30, 6.0, generator)
-    alone, shared = Sampler(1, 30, CPU), Sampler(5, 30, CPU)
+    alone, shared = sampler_for(1, 30), sampler_for(5, 30)
     alone.start(0, seed=9, segment=2, minimum=3, maximum=30)
     others = random_logits(30 * 4, 6.0, generator).view(30, 4, VOCAB)
     for slot in range(5):
@@ -140,7 +146,7 @@ def test_draws_depend_on_seed_segment_and_step_alone() -> None:
 def test_tokens_come_as_often_as_they_should() -> None:
     """Frequencies of a nucleus of three, and of the rest when its token has just been spoken."""
     count = 4000
-    sampler = Sampler(count, 2, CPU)
+    sampler = sampler_for(count, 2)
     for slot in range(count):
         sampler.start(slot, seed=slot, segment=0, minimum=0, maximum=2)
     logits = torch.full((count, VOCAB), -30.0)
@@ -154,7 +160,7 @@ def test_tokens_come_as_often_as_they_should() -> None:
 
 
 def test_a_draw_at_the_very_end_takes_the_last_token_left() -> None:
-    sampler = Sampler(1, 2, CPU)
+    sampler = sampler_for(1, 2)
     sampler.start(0, seed=0, segment=0, minimum=1, maximum=2)
     sampler._draws.fill_(math.nextafter(1.0, 0.0))
     sampler._spoken.fill_(0)
@@ -166,4 +172,4 @@ def test_a_draw_at_the_very_end_takes_the_last_token_left() -> None:
 def test_limits() -> None:
     assert length_limits(7) == (14, 140)
     with pytest.raises(ValueError, match="room for 2"):
-        Sampler(1, 2, CPU).start(0, seed=0, segment=0, minimum=0, maximum=3)
+        sampler_for(1, 2).start(0, seed=0, segment=0, minimum=0, maximum=3)

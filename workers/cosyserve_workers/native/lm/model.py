@@ -52,6 +52,11 @@ class LanguageModel:
         return cls(load_weights(model_dir, device, dtype), slots, max_tokens)
 
     @property
+    def stops(self) -> range:
+        """The ids that are no sound, and end the speech."""
+        return self.sizes.stops
+
+    @property
     def remembers_bytes(self) -> int:
         """Memory for what all its streams may come to remember."""
         return self._cache.keys.nbytes + self._cache.values.nbytes

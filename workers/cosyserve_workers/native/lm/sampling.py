@@ -3,13 +3,13 @@
 The definition is, but for the first step, upstream's newest (`Qwen2LM.inference_wrapper`, `sampling_ids`,
 `ras_sampling`, `nucleus_sampling`; after VALL-E 2, Chen et al. 2024, arXiv:2406.05370). At step i of a stream:
 
-1. The scores of the next token are masked at 6561 and above, all of which end the speech, while i is below the minimum
-   length. (Upstream masks 6561 alone, and speech may end sooner by the two ids after it.)
+1. The scores of the next token are masked at all ids that end the speech, CosyVoice2's from 6561 on, while i is below
+   the minimum length. (Upstream masks 6561 alone, and speech may end sooner by the two ids after it.)
 2. Nucleus: of the probabilities, sorted from the largest, ties by the smaller id, those are kept before which less
    than `TOP_P` has been summed, at most `TOP_K` of them. A token is drawn among them by their probabilities.
 3. Where that token is among the last `WINDOW` tokens at least `WINDOW * TAU_R` times (at 10 * 0.1: once), it is masked
    and a token is drawn from all that are left by their probabilities.
-4. A token of 6561 and above ends the speech; else it is spoken, and after the maximum length the speech ends too.
+4. One of the ids that end the speech does so; any other is spoken, and after the maximum length the speech ends too.
 
 A draw is the inverse of the summed probabilities at a uniform number u: the first token up to which more than u times
 the whole has been summed. Each step takes two numbers from its stream, for 2 and for 3, whether or not 3 comes to pass.
@@ -22,8 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-
-from cosyserve_workers.native.lm.weights import STOP
 
 TOP_P = 0.8
 TOP_K = 25
@@ -52,16 +50,18 @@ def uniform_draws(seed: int, segment: int, steps: int) -> Tensor:
 class Sampler:
     """Draws a token for each stream of a batch. All state lies on `device`; nothing here waits for it.
 
-    slots: how many streams there are. max_steps: the most tokens of one segment.
+    slots: how many streams there are. max_steps: the most tokens of one segment. vocab: how many ids there are.
+    stops: those of them that end the speech.
     """
 
-    def __init__(self, slots: int, max_steps: int, device: torch.device) -> None:
+    def __init__(self, slots: int, max_steps: int, vocab: int, stops: Sequence[int], device: torch.device) -> None:
         self.max_steps = max_steps
         self._device = device
         self._draws = torch.zeros(slots, max_steps, 2, dtype=torch.float64, device=device)
         self._steps = torch.zeros(slots, dtype=torch.int64, device=device)
         self._minimum = torch.zeros(slots, dtype=torch.int64, device=device)
         self._spoken = torch.full((slots, WINDOW), _NONE, dtype=torch.int64, device=device)
+        self._stops = torch.isin(torch.arange(vocab), torch.tensor(stops)).to(device)
 
     @torch.inference_mode()
     def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
@@ -86,7 +86,8 @@ class Sampler:
         steps = self._steps[slots]
         draws = self._draws[slots, steps.clamp(max=self.max_steps - 1)]
         spoken = self._spoken[slots]
-        scores = mask_stops(logits.float(), where=steps < self._minimum[slots])
+        early = steps < self._minimum[slots]
+        scores = logits.float().masked_fill(early[:, None] & self._stops, -torch.inf)
         tokens = draw_from_nucleus(scores, draws[:, 0])
         repeated = (spoken == tokens[:, None]).sum(dim=1) >= WINDOW * TAU_R
         again = draw_from_all(mask_tokens(scores, tokens, where=repeated), draws[:, 1])
@@ -94,11 +95,6 @@ class Sampler:
         self._spoken[slots, steps % WINDOW] = tokens
         self._steps[slots] = steps + 1
         return tokens
-
-
-def mask_stops(scores: Tensor, where: Tensor) -> Tensor:
-    """Return [B, vocab] scores with minus infinity at all tokens that end the speech in the rows `where`, [B] bool."""
-    return torch.cat([scores[:, :STOP], scores[:, STOP:].masked_fill(where[:, None], -torch.inf)], dim=1)
 
 
 def mask_tokens(scores: Tensor, tokens: Tensor, where: Tensor) -> Tensor:

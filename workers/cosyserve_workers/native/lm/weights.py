@@ -15,7 +15,7 @@ from cosyserve_workers.native.state_dicts import read_state_dict
 FILE = "llm.pt"
 QWEN_FOLDER = "CosyVoice-BlankEN"
 STOP = 6561
-"""The first id that is no sound: it and those after it end the speech."""
+"""CosyVoice2's first id that is no sound: it and those after it end the speech."""
 
 _BACKBONE = "llm.model.model"
 _LAYER = re.compile(re.escape(_BACKBONE) + r"\.layers\.(\d+)\.")
@@ -25,8 +25,9 @@ _LAYER = re.compile(re.escape(_BACKBONE) + r"\.layers\.(\d+)\.")
 class Sizes:
     """Numbers of the network, from its tensors' shapes and Qwen2's configuration.
 
-    hidden: width of the residual stream. vocab: rows of the speech head. text_vocab: rows of the text embedding.
-    rope_theta: base of the rotary wavelengths. eps: added to the mean square by RMSNorm.
+    hidden: width of the residual stream. vocab: rows of the speech head. stops: which of its ids are no sound, and end
+    the speech. text_vocab: rows of the text embedding. rope_theta: base of the rotary wavelengths. eps: added to the
+    mean square by RMSNorm.
     """
 
     hidden: int
@@ -35,6 +36,7 @@ class Sizes:
     kv_heads: int
     head_dim: int
     vocab: int
+    stops: range
     text_vocab: int
     rope_theta: float
     eps: float
@@ -170,6 +172,7 @@ class _Reader:
             kv_heads=key // head_dim,
             head_dim=head_dim,
             vocab=vocab,
+            stops=range(STOP, vocab),
             text_vocab=text_vocab,
             rope_theta=config.rope_theta,
             eps=config.eps,
