@@ -1,4 +1,6 @@
-"""Build a CosyVoice2 model folder with random weights: `python -m tests.checkpoint --size small --out DIR`.
+"""Build a model folder with random weights: `python -m tests.checkpoint --model 2 --size small --out DIR`.
+
+Here is CosyVoice2's; `checkpoint3.py` has CosyVoice3's (`--model 3`), which takes no library.
 
 No weights are downloaded. The folder has every file of a published one that inference reads, made by the CosyVoice
 library itself (its modules, its state-dict names), so whatever loads this folder loads a real one too. Sound made with
@@ -19,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import checkpoint3
+from tests.checkpoint3_shapes import SIZES as SIZES_3
 from tests.checkpoint_onnx import SPEECH_TOKENS, write_campplus, write_speech_tokenizer
 from tests.checkpoint_text import ROOM_FOR_ADDED_TOKENS, SPECIAL_TOKENS, write_tokenizer
 from tests.checkpoint_weights import tune
@@ -280,15 +284,19 @@ def _modules(folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("2", "3"), default="2", help="CosyVoice2 or CosyVoice3")
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write (made if missing)")
     parser.add_argument("--source-dir", type=Path, help="a CosyVoice checkout; default: the snapshot in xinference")
     arguments = parser.parse_args()
-    source = arguments.source_dir or library_path()
-    sys.path += [str(source), str(source / "third_party" / "Matcha-TTS")]
     start = time.monotonic()
-    build(arguments.out, SIZES[arguments.size])
-    print(f"{arguments.size} checkpoint in {arguments.out}, {time.monotonic() - start:.1f} s")
+    if arguments.model == "3":
+        checkpoint3.build(arguments.out, SIZES_3[arguments.size])
+    else:
+        source = arguments.source_dir or library_path()
+        sys.path += [str(source), str(source / "third_party" / "Matcha-TTS")]
+        build(arguments.out, SIZES[arguments.size])
+    print(f"{arguments.size} CosyVoice{arguments.model} in {arguments.out}, {time.monotonic() - start:.1f} s")
 
 
 if __name__ == "__main__":

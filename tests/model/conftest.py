@@ -42,17 +42,23 @@ def full_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _build("full", tmp_path_factory)
 
 
-def _build(size: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def small_checkpoint_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CosyVoice3 folder with random weights."""
+    return _build("small", tmp_path_factory, model="3")
+
+
+def _build(size: str, tmp_path_factory: pytest.TempPathFactory, model: str = "2") -> Path:
     base = tmp_path_factory.getbasetemp()
     # Whichever of xdist's processes comes first builds it for all of them.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"checkpoint-{size}"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"checkpoint-{model}-{size}"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             # In a process of its own: the library's imports change more than they should.
             making = folder.with_suffix(".part")
-            command = [sys.executable, "-m", "tests.checkpoint", "--size", size, "--out", str(making)]
-            subprocess.run(command, cwd=ROOT, check=True)
+            options = ("--model", model, "--size", size, "--out", str(making))
+            subprocess.run([sys.executable, "-m", "tests.checkpoint", *options], cwd=ROOT, check=True)
             making.rename(folder)
     return folder
 
