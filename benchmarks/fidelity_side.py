@@ -30,7 +30,7 @@ from cosyserve_workers.native.lm.weights import QWEN_FOLDER, load_weights
 from cosyserve_workers.native.networks import Segment
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.vocoder.hift import Hift
-from cosyserve_workers.native.vocoder.source import HarmonicSource, SourceState
+from cosyserve_workers.native.vocoder.source import HarmonicSource
 from cosyserve_workers.native.vocoder.weights import HiftWeights
 from cosyserve_workers.torch_device import find_device
 
@@ -90,9 +90,7 @@ def recording() -> Prompt:
 
 def excitation(model_dir: Path, pitch: Tensor) -> Tensor:
     """The vocoder's source for a pitch, [480 frames], the same whenever it is asked for."""
-    source = HarmonicSource.of(HiftWeights(model_dir, CPU, torch.float32))
-    state = SourceState(torch.Generator().manual_seed(0))
-    return source.make(pitch, state, keep=len(pitch), final=True)
+    return HarmonicSource.of(HiftWeights(model_dir, CPU)).whole(pitch, seed=0)
 
 
 class Native:
@@ -127,7 +125,7 @@ class Native:
 
     def vocoder(self) -> Hift:
         """Without its streams."""
-        return Hift(HiftWeights(self._folder, self._device, torch.float32), self._precision.vocoder)
+        return Hift(HiftWeights(self._folder, self._device), self._precision.vocoder)
 
     def scores(self, segment: Segment, tokens: Sequence[int]) -> Tensor:
         """As `Side`."""

@@ -107,7 +107,7 @@ def _encoder_weights(flow: Mapping[str, Tensor]) -> int:
 
 def _vocoder_weights(model_dir: Path) -> int:
     """Weights used for a second of sound, each as often as its rate says."""
-    sizes = HiftWeights(model_dir, torch.device("cpu"), torch.float32).sizes
+    sizes = HiftWeights(model_dir, torch.device("cpu")).sizes
     # Of a weight norm's two parts one has the weight's shape; the other, a number for each row, is no weight.
     tensors = {name: tensor for name, tensor in _matrices(model_dir / "hift.pt").items() if "original0" not in name}
 

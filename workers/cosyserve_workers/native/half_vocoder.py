@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cosyserve_workers.native.features.spectra import mel
 from cosyserve_workers.native.vocoder.hift import Hift
-from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource, SourceState
+from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource
 from cosyserve_workers.native.vocoder.stream import Vocoder
 from cosyserve_workers.native.vocoder.weights import HiftWeights
 
@@ -25,19 +25,19 @@ def load_vocoder(model_dir: Path, device: torch.device, dtype: torch.dtype) -> t
 
     Raises LoadError.
     """
-    weights = HiftWeights(model_dir, device, torch.float32)
+    weights = HiftWeights(model_dir, device)
     source = HarmonicSource.of(weights)
     exact = Hift(weights)
     if dtype == torch.float32:
-        return Vocoder(exact, source, device), NAMES[dtype]
+        return Vocoder(exact, source), NAMES[dtype]
     half = Hift(weights, dtype)
     ratio = signal_to_noise(exact, half, source)
     # Not a number, where something overflows, is not enough either.
     if ratio >= LEAST_SNR_DB:
-        return Vocoder(half, source, device), f"{NAMES[dtype]}, {ratio:.0f} dB of signal to noise"
+        return Vocoder(half, source), f"{NAMES[dtype]}, {ratio:.0f} dB of signal to noise"
     told = f"fp32: {NAMES[dtype]} would have {ratio:.0f} dB of signal to noise, {LEAST_SNR_DB:.0f} are wanted"
     log.warning("the vocoder runs in %s", told)
-    return Vocoder(exact, source, device), told
+    return Vocoder(exact, source), told
 
 
 @torch.inference_mode()
@@ -45,7 +45,7 @@ def signal_to_noise(exact: Hift, half: Hift, source: HarmonicSource) -> float:
     """How far the sound of one is from another's, in dB; the source is the same."""
     heard = _buzz().to(exact.device)
     pitch = exact.pitch(heard[None])[0]
-    waves = source.make(pitch, SourceState(torch.Generator().manual_seed(0)), keep=len(pitch), final=True)
+    waves = source.whole(pitch, seed=0)
     wanted, got = (hift.decode(heard[None], waves[None]) for hift in (exact, half))
     noise = float((got - wanted).norm() / wanted.norm())
     return -20 * math.log10(noise) if noise else math.inf

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.vocoder.noise import Noise, key_of
 from cosyserve_workers.native.vocoder.reach import Span
-from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource, SourceState
-from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
+from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource, Places
+from cosyserve_workers.native.vocoder.stream import KEPT_FRAMES, REACH, Vocoder, VocoderStep
 from cosyserve_workers.native.vocoder.weights import FILE_NAME, SAMPLES_PER_FRAME
+from cosyserve_workers.native.vocoder.windows import Windows
 
 CPU = torch.device("cpu")
 FRAMES = 151
@@ -20,8 +22,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own, on impor
 
 
 @pytest.fixture(scope="module")
-def vocoder(small_checkpoint: Path) -> Vocoder:
+def plain(small_checkpoint: Path) -> Vocoder:
+    """As on a CPU: its windows are as long as they have to be."""
     return Vocoder.load(small_checkpoint, CPU, torch.float32)
+
+
+@pytest.fixture(scope="module", params=[None, KEPT_FRAMES], ids=["cpu", "gpu"])
+def vocoder(plain: Vocoder, request: pytest.FixtureRequest) -> Vocoder:
+    """With the windows of either device."""
+    return Vocoder(plain._hift, plain._source, Windows(REACH, request.param))
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +66,47 @@ def worst(got: Tensor, wanted: Tensor) -> float:
     return float((got - wanted).abs().max() / wanted.abs().max())
 
 
-def test_pitch_is_the_librarys(vocoder: Vocoder, theirs: Any, mel: Tensor) -> None:
+def test_pitch_is_the_librarys(plain: Vocoder, theirs: Any, mel: Tensor) -> None:
     with torch.inference_mode():
         wanted = theirs.f0_predictor(mel[None])
         assert (wanted > 80).any(), "a checkpoint without voiced frames tests nothing"
-        assert worst(vocoder._hift.pitch(mel[None]), wanted) < 1e-4
+        assert worst(plain._hift.pitch(mel[None]), wanted) < 1e-4
 
 
-def test_decoding_is_the_librarys(vocoder: Vocoder, theirs: Any, mel: Tensor) -> None:
+def test_decoding_is_the_librarys(plain: Vocoder, theirs: Any, mel: Tensor) -> None:
     source = torch.randn(1, FRAMES * SAMPLES_PER_FRAME, generator=torch.Generator().manual_seed(2)) * 0.1
     with torch.inference_mode():
         wanted = theirs.decode(x=mel[None], s=source[:, None])
-        assert worst(vocoder._hift.decode(mel[None], source), wanted) < 1e-4
+        assert worst(plain._hift.decode(mel[None], source), wanted) < 1e-4
 
 
 @pytest.mark.parametrize("kept", [Span(0, 1), Span(0, 30), Span(16, 66), Span(40, 41), Span(100, 151), Span(150, 151)])
-def test_what_is_kept_is_decoded_as_if_all_were(vocoder: Vocoder, mel: Tensor, kept: Span) -> None:
+def test_what_is_kept_is_decoded_as_if_all_were(plain: Vocoder, mel: Tensor, kept: Span) -> None:
     source = torch.randn(2, FRAMES * SAMPLES_PER_FRAME, generator=torch.Generator().manual_seed(2)) * 0.1
     mels = torch.stack([mel, mel.flip(1)])
     with torch.inference_mode():
-        whole = vocoder._hift.decode(mels, source)
-        part = vocoder._hift.decode(mels, source, kept)
+        whole = plain._hift.decode(mels, source)
+        part = plain._hift.decode(mels, source, kept)
     assert worst(part, whole[:, kept.start * SAMPLES_PER_FRAME : kept.end * SAMPLES_PER_FRAME]) <= 1e-5
+
+
+@pytest.mark.parametrize("signal", [Span(0, 151), Span(16, 151), Span(0, 100), Span(16, 60), Span(70, 71)])
+def test_what_is_masked_is_decoded_as_if_nothing_lay_beyond(plain: Vocoder, mel: Tensor, signal: Span) -> None:
+    """Each row of a batch has ends of its own."""
+    source = torch.randn(2, FRAMES * SAMPLES_PER_FRAME, generator=torch.Generator().manual_seed(2)) * 0.1
+    whole = Span(0, FRAMES)
+    with torch.inference_mode():
+        ends = plain._hift.masked(torch.tensor([signal, whole]), FRAMES)
+        mels = torch.stack([mel, mel])
+        mels[0, :, : signal.start] = mels[0, :, signal.end :] = 0.0
+        pitch, sound = plain._hift.pitch(mels, ends), plain._hift.decode(mels, source, None, ends)
+        for row, span in enumerate((signal, whole)):
+            ours, theirs = span.cut(mel, whole, 1), span.cut(source[row : row + 1], whole, SAMPLES_PER_FRAME)
+            assert worst(span.cut(pitch[row], whole, 1), plain._hift.pitch(ours[None])[0]) < 1e-9
+            wanted = plain._hift.decode(ours[None], theirs)[0]
+            assert worst(span.cut(sound[row], whole, SAMPLES_PER_FRAME), wanted) < 1e-5
+    assert (pitch[0, : signal.start] == 0).all()
+    assert (pitch[0, signal.end :] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -86,13 +114,21 @@ def test_what_is_kept_is_decoded_as_if_all_were(vocoder: Vocoder, mel: Tensor, k
     [[50, 50, 51], [20, 31, 100], [10, 5, 0, 36, 100], [150, 1], [151, 0], [1] * 30 + [FRAMES - 30]],
     ids=lambda cuts: "-".join(map(str, cuts[:5])),
 )
-def test_pieces_join_to_what_one_pass_gives(vocoder: Vocoder, mel: Tensor, cuts: list[int]) -> None:
-    whole = speak(vocoder, mel, [FRAMES])
+def test_pieces_join_to_what_one_pass_gives(plain: Vocoder, vocoder: Vocoder, mel: Tensor, cuts: list[int]) -> None:
+    whole = speak(plain, mel, [FRAMES])
     assert len(whole) == FRAMES * SAMPLES_PER_FRAME
     joined = speak(vocoder, mel, cuts)
     assert worst(joined, whole) < 1e-4
     tail = int(0.04 * SAMPLE_RATE)
     assert worst(joined[-tail:], whole[-tail:]) < 1e-4
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 13, 14, 15, 16, 17, 31, 64, 66])
+def test_a_short_segment_has_both_its_ends(plain: Vocoder, vocoder: Vocoder, mel: Tensor, frames: int) -> None:
+    short = mel[:, :frames]
+    whole = speak(plain, short, [frames])
+    assert len(whole) == frames * SAMPLES_PER_FRAME
+    assert worst(speak(vocoder, short, [frames // 2, frames - frames // 2]), whole) < 1e-4
 
 
 def test_streams_in_one_batch_are_as_alone(vocoder: Vocoder, mel: Tensor) -> None:
@@ -142,15 +178,15 @@ class TestSource:
     def test_twenty_seconds_stay_exact(self, cut: int) -> None:
         frames = 1000
         f0, weight, bias = self.pitch(frames), torch.linspace(1, 0.2, 9)[None], torch.tensor([0.01])
-        source, state = HarmonicSource(weight, bias), SourceState(torch.Generator().manual_seed(4))
-        parts = []
-        if cut:
-            # The frame after the cut is made twice, the first time as the window's last.
-            first = source.make(f0[: cut + 1], state, keep=cut, final=False)
-            parts.append(first[: cut * SAMPLES_PER_FRAME])
-        parts.append(source.make(f0[cut:], state, keep=frames - cut, final=True))
-        dice = torch.Generator().manual_seed(4)
-        noise = torch.cat([torch.randn(SAMPLES_PER_FRAME, 9, generator=dice) for _ in range(frames)])
+        source, key = HarmonicSource(weight, bias), key_of(4)
+        begins, turns, parts = 0, torch.zeros(1, dtype=torch.float64), []
+        # The frame after the cut is made twice, the first time as the window's last.
+        for made, keep in ((cut + 1, cut), (frames - cut, frames - cut)):
+            places = Places(turns, torch.tensor([begins]), torch.tensor([source.noise_place(key, begins)]))
+            waves, after = source.make(f0[None, begins : begins + made], places)
+            parts.append(waves[0, : keep * SAMPLES_PER_FRAME])
+            begins, turns = begins + keep, after[:, keep].frac()
+        noise = Noise(9, CPU).draw(torch.tensor([source.noise_place(key, 0)]), frames * SAMPLES_PER_FRAME)[0].T
         assert worst(torch.cat(parts).double(), self.reference(f0, noise, weight, bias)) < 1e-5
 
 

@@ -7,6 +7,7 @@ against one pass: with 14 frames to come the worst sample is off by 3e-5 of full
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,26 +15,32 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.vocoder.hift import Hift
-from cosyserve_workers.native.vocoder.reach import Span
-from cosyserve_workers.native.vocoder.source import HarmonicSource, SourceState
+from cosyserve_workers.native.vocoder.noise import key_of
+from cosyserve_workers.native.vocoder.program import Carried, Numbers, Program
+from cosyserve_workers.native.vocoder.source import HarmonicSource
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
+from cosyserve_workers.native.vocoder.windows import Reach, Shape, Window, Windows
 
 LEFT_FRAMES, RIGHT_FRAMES = 16, 14
 """Around what is kept. Those to come cost time, 0.28 s of audio wait for them; those before cost work alone."""
 PITCH_FRAMES = 5
 """What the pitch of a frame sees on either side."""
+REACH = Reach(LEFT_FRAMES, RIGHT_FRAMES, PITCH_FRAMES)
+KEPT_FRAMES = 50
+"""Of a window on a GPU: a chunk of the flow."""
 
 
 @dataclass(slots=True)
 class VocoderStream:
-    """One segment's state. mel: [mels, t], the window's left context and what was not given out yet."""
+    """One segment's state. mel: [mels, reach], the last frames, noughts before the first. carried: of one row."""
 
-    source_state: SourceState
-    mel: Tensor | None = None
-    source: Tensor | None = None
-    """[480 s]: the settled source of the first frames of `mel`."""
-    left_frames: int = 0
-    """How many frames of `mel` were given out already."""
+    noise_key: int
+    mel: Tensor
+    carried: Carried
+    known: int = 0
+    """How many frames came."""
+    given: int = 0
+    """How many of them were given out as sound."""
 
 
 class VocoderStep(NamedTuple):
@@ -47,77 +54,100 @@ class VocoderStep(NamedTuple):
 class Vocoder:
     """Mel in, audio out, many streams in one call."""
 
-    def __init__(self, hift: Hift, source: HarmonicSource, device: torch.device) -> None:
+    def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows | None = None) -> None:
+        """windows: those that suit the device if None."""
+        on_a_gpu = hift.device.type == "cuda"
+        self._windows = windows or Windows(REACH, KEPT_FRAMES if on_a_gpu else None)
         self._hift = hift
         self._source = source
-        self._device = device
+        self._program = Program(hift, source, self._windows.reach)
 
     @classmethod
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Vocoder":
         """Read `hift.pt`. Raises LoadError."""
-        weights = HiftWeights(model_dir, device, dtype)
-        return cls(Hift(weights, dtype), HarmonicSource.of(weights), device)
+        weights = HiftWeights(model_dir, device)
+        return cls(Hift(weights, dtype), HarmonicSource.of(weights))
 
     def open(self, seed: int) -> VocoderStream:
         """A new segment."""
-        return VocoderStream(SourceState(torch.Generator().manual_seed(seed)))
+        reach, device = self._windows.reach, self._hift.device
+        pitch = torch.zeros(reach.carried + 1, dtype=torch.float64, device=device)
+        mel = torch.zeros(self._hift.sizes.mels, reach.left + reach.right, device=device)
+        return VocoderStream(key_of(seed), mel, Carried(pitch[1:], pitch[0]))
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
         """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
-        windows = [self._window(step) for step in steps]
-        audio: list[Tensor] = [torch.zeros(0)] * len(steps)
-        shapes = {(window.frames, window.kept) for window in windows if window.source is not None}
-        for frames, kept in shapes:
-            # One batch for windows of one shape: most streams move in the same stride.
-            group = [index for index, window in enumerate(windows) if (window.frames, window.kept) == (frames, kept)]
-            mel = torch.stack([windows[index].mel for index in group])
-            source = torch.stack([windows[index].source for index in group])  # type: ignore[misc]
-            for index, decoded in zip(group, self._hift.decode(mel, source, kept), strict=True):
-                audio[index] = decoded
-        for step, window in zip(steps, windows, strict=True):
-            self._remember(step.stream, window)
-        return audio
+        heard = _Heard(steps)
+        cut = [self._windows.cut(step.stream.given, step.stream.known, final=step.final) for step in steps]
+        audio: list[list[Tensor]] = [[] for _ in steps]
+        for turn in zip_longest(*cut):
+            rows = [_Row(index, steps[index].stream, window) for index, window in enumerate(turn) if window]
+            for shape in dict.fromkeys(row.window.shape for row in rows):
+                # One batch for windows of one shape: most streams move in the same stride.
+                for batch in self._windows.batches([row for row in rows if row.window.shape == shape]):
+                    for row, samples in zip(batch, self._make(shape, batch, heard), strict=True):
+                        audio[row.step].append(samples)
+        return [_joined(pieces) for pieces in audio]
 
-    def _window(self, step: VocoderStep) -> "_Window":
-        stream = step.stream
-        mel = step.mel if stream.mel is None else torch.cat([stream.mel, step.mel], dim=1)
-        frames = mel.shape[1]
-        kept_until = frames if step.final else max(stream.left_frames, frames - RIGHT_FRAMES)
-        if kept_until == stream.left_frames:
-            return _Window(mel, None, Span(kept_until, kept_until), 0)
-        source, settled = self._extend_source(stream, mel, final=step.final)
-        return _Window(mel, source, Span(stream.left_frames, kept_until), settled)
+    def _make(self, shape: Shape, batch: Sequence["_Row"], heard: "_Heard") -> list[Tensor]:
+        """Make sound of some windows, each of another stream, and have the streams carry on from there."""
+        filled = self._windows.filled(batch)
+        mel, numbers = heard.windows(filled, [self._numbers(row) for row in filled])
+        carried = Carried(*map(torch.stack, zip(*(row.stream.carried for row in filled), strict=True)))
+        sound, after = self._program.run(shape, mel, numbers, carried)
+        for index, row in enumerate(batch):
+            row.stream.carried = Carried(after.pitch[index], after.turns[index])
+            row.stream.given += row.window.given
+        return [sound[index, : row.window.given * SAMPLES_PER_FRAME] for index, row in enumerate(batch)]
 
-    def _extend_source(self, stream: VocoderStream, mel: Tensor, *, final: bool) -> tuple[Tensor, int]:
-        """The source of all of `mel`'s frames. Returns it and how many frames of it are settled."""
-        have = 0 if stream.source is None else len(stream.source) // SAMPLES_PER_FRAME
-        frames = mel.shape[1]
-        # A settled frame needs its pitch, and its second half the next frame's.
-        settled = frames if final else max(have, frames - PITCH_FRAMES - 1)
-        f0 = self._hift.pitch(mel[None])[0, have:]
-        made = self._source.make(f0, stream.source_state, keep=settled - have, final=final)
-        source = made if stream.source is None else torch.cat([stream.source, made])
-        return source, settled
-
-    def _remember(self, stream: VocoderStream, window: "_Window") -> None:
-        drop = max(0, window.kept.end - LEFT_FRAMES)
-        if window.source is not None:
-            stream.source = window.source[drop * SAMPLES_PER_FRAME : window.settled * SAMPLES_PER_FRAME]
-            stream.mel = window.mel[:, drop:]
-            stream.left_frames = window.kept.end - drop
-        else:
-            stream.mel = window.mel
+    def _numbers(self, row: "_Row") -> Numbers:
+        _, stream, window = row
+        noise = self._source.noise_place(stream.noise_key, window.start)
+        return Numbers(window.start, noise, *window.signal(stream.known), window.given, int(stream.given > 0))
 
 
-class _Window(NamedTuple):
-    """mel: [mels, t]. source: [480 t]; None where nothing is new. kept: the frames that are new audio."""
+class _Row(NamedTuple):
+    """A window of the stream of a step of that number."""
 
-    mel: Tensor
-    source: Tensor | None
-    kept: Span
-    settled: int
+    step: int
+    stream: VocoderStream
+    window: Window
 
-    @property
-    def frames(self) -> int:
-        return self.mel.shape[1]
+
+class _Heard:
+    """The mel of all steps side by side, which windows are taken from at one go. The streams remember its end."""
+
+    def __init__(self, steps: Sequence[VocoderStep]) -> None:
+        # What lies beyond a signal's ends is the first frame.
+        parts = [steps[0].mel.new_zeros(len(steps[0].mel), 1)]
+        self._begins: list[int] = []
+        columns, ends = 1, []
+        for stream, mel, _ in steps:
+            parts += [stream.mel, mel]
+            self._begins.append(columns + stream.mel.shape[1] - stream.known)
+            columns += stream.mel.shape[1] + mel.shape[1]
+            ends.append(columns)
+        self._mel = torch.cat(parts, dim=1)
+        for (stream, mel, _), end in zip(steps, ends, strict=True):
+            stream.known += mel.shape[1]
+            stream.mel = self._mel[:, end - stream.mel.shape[1] : end]
+
+    def windows(self, rows: Sequence[_Row], numbers: Sequence[Numbers]) -> tuple[Tensor, Tensor]:
+        """Windows of one shape: mel [b, mels, frames], 0 where there is no signal, and `numbers` on the device."""
+        told = [[*ours, *self._columns(row, ours)] for row, ours in zip(rows, numbers, strict=True)]
+        there = torch.tensor(told).to(self._mel.device, non_blocking=True)
+        columns = there[:, len(Numbers._fields) :]
+        mel = self._mel.index_select(1, columns.flatten()).unflatten(1, columns.shape)
+        return mel.transpose(0, 1), there[:, : len(Numbers._fields)]
+
+    def _columns(self, row: _Row, numbers: Numbers) -> list[int]:
+        begin, frames = self._begins[row.step] + row.window.start, row.window.shape.frames
+        inside = range(begin + numbers.first, begin + numbers.last)
+        return [0] * numbers.first + [*inside] + [0] * (frames - numbers.last)
+
+
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    if not pieces:
+        return torch.zeros(0)
+    return torch.cat(list(pieces)) if len(pieces) > 1 else pieces[0]

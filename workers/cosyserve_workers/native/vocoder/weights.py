@@ -45,13 +45,13 @@ class HiftSizes:
 
 
 class HiftWeights:
-    """The state dict, read by name. Raises LoadError where the file is not what it should be."""
+    """The state dict in float32, read by name. Raises LoadError where the file is not what it should be."""
 
-    def __init__(self, model_dir: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, model_dir: Path, device: torch.device) -> None:
         self._path = model_dir / FILE_NAME
         # The published file has the training checkpoint's prefix in some releases.
         self._tensors = {
-            name.removeprefix("generator."): tensor.to(device, dtype, copy=True)
+            name.removeprefix("generator."): tensor.to(device, torch.float32, copy=True)
             for name, tensor in read_state_dict(self._path).items()
         }
         self.sizes = self._sizes()

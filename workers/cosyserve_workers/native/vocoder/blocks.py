@@ -1,0 +1,96 @@
+"""HiFT's residual blocks: snakes (arXiv:2006.08195) and convolutions, with noughts where there is no signal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from cosyserve_workers.native.vocoder.ends import only
+from cosyserve_workers.native.vocoder.weights import Convolution, HiftWeights
+
+DILATIONS = (1, 3, 5)
+SMALLEST = 1e-9
+"""In place of a snake's alpha that is nought."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Snake, dilated convolution, snake, convolution; added to its input.
+
+    A snake is x + sin²(αx)/α, which is (z + sin² z)/α with z = αx. Factors lie in the convolutions' weights, but for
+    the first one, alpha [1, channels, 1], since what comes in is also added at the end.
+    """
+
+    alpha: Tensor
+    dilated: Convolution
+    dilation: int
+    plain: Convolution
+
+    @property
+    def reach(self) -> int:
+        """What a sample depends on to either side."""
+        return reach_of(self.dilated) * self.dilation + reach_of(self.plain)
+
+    def __call__(self, x: Tensor, inside: Tensor | None) -> Tensor:
+        inner = convolve(_snake(x * self.alpha), self.dilated, self.dilation)
+        # A snake of nought is nought.
+        out = convolve(_snake(only(inner, inside)), self.plain)
+        return out.add_(x) if inside is None else torch.addcmul(x, out, inside)
+
+
+class Block:
+    """Three units with growing dilation."""
+
+    def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype) -> None:
+        self._units = [_unit(weights, name, index, dtype) for index in range(len(DILATIONS))]
+        self.reach = sum(unit.reach for unit in self._units)
+
+    def __call__(self, x: Tensor, inside: Tensor | None = None) -> Tensor:
+        """[b, channels, n] to the same. inside: as `Ends.inside`; x is 0 elsewhere, and so is what is made of it."""
+        for unit in self._units:
+            x = unit(x, inside)
+        return x
+
+
+def _unit(weights: HiftWeights, name: str, index: int, dtype: torch.dtype) -> _Unit:
+    first, second = (_alpha(weights, f"{name}.activations{which}.{index}.alpha") for which in (1, 2))
+    dilated = weights.convolution(f"{name}.convs1.{index}")
+    plain = weights.convolution(f"{name}.convs2.{index}")
+    return _Unit(
+        first[None, :, None].to(dtype),
+        Convolution(dilated.weight * second[:, None, None] / first[:, None], dilated.bias * second).to(dtype),
+        DILATIONS[index],
+        Convolution(plain.weight / second[:, None], plain.bias).to(dtype),
+    )
+
+
+def _alpha(weights: HiftWeights, name: str) -> Tensor:
+    alpha = weights.tensor(name).float()
+    return torch.where(alpha.abs() < SMALLEST, SMALLEST, alpha)
+
+
+def reach_of(conv: Convolution) -> int:
+    """What it looks to on either side, undilated."""
+    return (conv.weight.shape[-1] - 1) // 2
+
+
+def convolve(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
+    """Same length out as in."""
+    padding = reach_of(conv) * dilation
+    return F.conv1d(x, conv.weight, conv.bias, padding=padding, dilation=dilation)
+
+
+def add_up(parts: Sequence[Tensor]) -> Tensor:
+    """Of blocks' outputs, which nobody else has."""
+    total, *others = parts
+    for part in others:
+        total += part
+    return total
+
+
+def _snake(z: Tensor) -> Tensor:
+    """Of z, in its place: z + sin² z."""
+    sine = z.sin()
+    return z.addcmul_(sine, sine)

@@ -1,0 +1,75 @@
+"""The vocoder's program: a batch of windows of one shape, with what their streams carry, to sound."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cosyserve_workers.native.vocoder.hift import UNMASKED, Hift
+from cosyserve_workers.native.vocoder.source import HarmonicSource, Places
+from cosyserve_workers.native.vocoder.windows import Reach, Shape
+
+
+class Carried(NamedTuple):
+    """What streams carry from window to window, the same size for each.
+
+    pitch: [b, reach.carried] float64, Hz of the next window's first frames. turns: [b] float64, as `source.Places`,
+    before the first of them.
+    """
+
+    pitch: Tensor
+    turns: Tensor
+
+
+class Numbers(NamedTuple):
+    """Of each row, int64.
+
+    frame: number of its window's first frame in the stream. noise: where that frame's noise lies. first, last: between
+    them is the signal in the window. given: frames that are given out. carries: 1 if there was a window before.
+    """
+
+    frame: int
+    noise: int
+    first: int
+    last: int
+    given: int
+    carries: int
+
+
+class Program:
+    """One network and its source."""
+
+    def __init__(self, hift: Hift, source: HarmonicSource, reach: Reach) -> None:
+        self._hift = hift
+        self._source = source
+        self._reach = reach
+
+    def run(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
+        """mel: [b, mels, frames], 0 where there is no signal. numbers: [b, 6], as `Numbers`.
+
+        Returns sound [b, 480 kept], of which the first `given` frames are right, and what is carried on.
+        """
+        frame, noise, _, _, given, carries = numbers.unbind(1)
+        ends = self._hift.masked(numbers[:, 2:4], shape.frames) if shape.masked else UNMASKED
+        fresh = self._hift.pitch(mel, ends)
+        pitch = self._joined(shape, carried.pitch, fresh, carries)
+        source, turns = self._source.make(pitch, Places(carried.turns, frame, noise))
+        sound = self._hift.decode(mel, source, shape.kept, ends)
+        return sound, self._carry(shape, pitch, turns, given)
+
+    def _joined(self, shape: Shape, carried: Tensor, fresh: Tensor, carries: Tensor) -> Tensor:
+        """[b, frames] float64: what was settled before as it was then."""
+        absent = self._reach.left - shape.kept.start
+        count = self._reach.carried - absent if shape.kept.start else 0
+        if not count:
+            return fresh
+        settled = torch.where(carries[:, None].bool(), carried[:, absent:], fresh[:, :count])
+        return torch.cat([settled, fresh[:, count:]], dim=1)
+
+    def _carry(self, shape: Shape, pitch: Tensor, turns: Tensor, given: Tensor) -> Carried:
+        # Where the next window begins in this one.
+        begins = given[:, None] + (shape.kept.start - self._reach.left)
+        places = begins + torch.arange(self._reach.carried, device=pitch.device)
+        return Carried(
+            pitch.gather(1, places.clamp_(0, pitch.shape[1] - 1)), turns.gather(1, begins.clamp_(min=0)).frac_()[:, 0]
+        )

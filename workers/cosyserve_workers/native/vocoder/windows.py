@@ -1,0 +1,91 @@
+"""Which stretches of mel a stream's sound is made from.
+
+A sample depends on a bounded stretch of frames. So a piece of sound is made from a window that reaches some frames past
+it on either side, and only the piece is kept. On a GPU all windows have one length, so that all go through the same few
+programs: a chunk of any number of frames is cut into as many windows as it takes, and what lies in a window outside of
+the signal is masked. On a CPU, where each frame costs time, a window is as long as it has to be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from cosyserve_workers.native.vocoder.reach import Span
+
+BUCKETS = (1, 2, 4, 8, 16)
+"""How many windows of one length go through the network at once; others are added where there are fewer."""
+
+
+Row = TypeVar("Row")
+
+
+class Reach(NamedTuple):
+    """Frames that a frame's sound looks to. pitch: what its pitch sees on either side."""
+
+    left: int
+    right: int
+    pitch: int
+
+    @property
+    def carried(self) -> int:
+        """How many frames' pitch is settled when a window ends, from the first of the next one on.
+
+        A settled frame needs its pitch, and its second half the next frame's.
+        """
+        return self.left + self.right - self.pitch - 1
+
+
+class Shape(NamedTuple):
+    """Of a window. kept: the frames whose sound may be kept. masked: whether the signal may end within the window."""
+
+    frames: int
+    kept: Span
+    masked: bool
+
+
+class Window(NamedTuple):
+    """start: its first frame's number in the stream, below 0 where the signal begins later. given: frames of sound."""
+
+    shape: Shape
+    start: int
+    given: int
+
+    def signal(self, known: int) -> Span:
+        """Where in it there is any, if there are `known` frames in all."""
+        return Span(max(0, -self.start), min(self.shape.frames, known - self.start))
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How streams are cut. kept: frames that each window gives, if all are to have one length."""
+
+    reach: Reach
+    kept: int | None = None
+
+    def cut(self, given: int, known: int, *, final: bool) -> list[Window]:
+        """Cut what can be made into sound by now: of `known` frames those after the first `given`."""
+        until = known if final else known - self.reach.right
+        if until <= given:
+            return []
+        if self.kept is None:
+            start = max(given - self.reach.left, 0)
+            kept = Span(given - start, until - start)
+            return [Window(Shape(known - start, kept, masked=False), start, until - given)]
+        return [
+            Window(self._shape(self.kept), first - self.reach.left, min(self.kept, until - first))
+            for first in range(given, until, self.kept)
+        ]
+
+    def _shape(self, kept: int) -> Shape:
+        span = Span(self.reach.left, self.reach.left + kept)
+        return Shape(span.end + self.reach.right, span, masked=True)
+
+    def batches(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
+        """Windows of one shape, as many together as go through the network at once."""
+        most = BUCKETS[-1] if self.kept else len(rows)
+        return [rows[first : first + most] for first in range(0, len(rows), most)]
+
+    def filled(self, batch: Sequence[Row]) -> list[Row]:
+        """As many as a program is for: the last one more often, where windows have one length."""
+        size = next(size for size in BUCKETS if size >= len(batch)) if self.kept else len(batch)
+        return [*batch, *[batch[-1]] * (size - len(batch))]
