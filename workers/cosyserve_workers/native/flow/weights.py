@@ -12,8 +12,6 @@ from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.linear import Linear
 from cosyserve_workers.native.state_dicts import read_state_dict
 
-_NOT_OURS = "not the flow of a CosyVoice2 model"
-
 
 class Norm(NamedTuple):
     """A layer norm's scale and shift, both [width]."""
@@ -25,27 +23,39 @@ class Norm(NamedTuple):
 class Weights:
     """A state dict under a name prefix. What is taken is remembered, so that `finish` can name what nobody wanted.
 
-    Every method raises LoadError, naming the file and the tensor, where one is missing or has another shape.
+    model: whose flow it should be, for messages. Every method raises LoadError, naming the file and the tensor, where
+    one is missing or has another shape.
     """
 
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, path: Path, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, model: str
+    ) -> None:
         self._path = path
+        self._model = model
         self._tensors = tensors
         self._device = device
         self.dtype = dtype
         """Of the model; the file may have another."""
         self._prefix = ""
         self._taken: set[str] = set()
+        self._not_ours = f"not the flow of a {model} model"
 
     @classmethod
-    def read(cls, path: Path, device: torch.device, dtype: torch.dtype) -> "Weights":
+    def read(cls, path: Path, device: torch.device, dtype: torch.dtype, model: str = "CosyVoice2") -> "Weights":
         """Open a file that `torch.save` wrote."""
-        return cls(path, read_state_dict(path), device, dtype)
+        return cls(path, read_state_dict(path), device, dtype, model)
 
     def under(self, prefix: str) -> "Weights":
         """The same file seen from `prefix`, a name without its last dot."""
-        child = Weights(self._path, self._tensors, self._device, self.dtype)
-        child._prefix = f"{self._prefix}{prefix}."
+        return self._child(f"{self._prefix}{prefix}.", self.dtype)
+
+    def exact(self) -> "Weights":
+        """The same in float32, whatever the model's dtype."""
+        return self._child(self._prefix, torch.float32)
+
+    def _child(self, prefix: str, dtype: torch.dtype) -> "Weights":
+        child = Weights(self._path, self._tensors, self._device, dtype, self._model)
+        child._prefix = prefix
         child._taken = self._taken
         return child
 
@@ -54,7 +64,7 @@ class Weights:
         pattern = re.compile(re.escape(f"{self._prefix}{prefix}.") + r"(\d+)\.")
         found = {int(match[1]) for match in map(pattern.match, self._tensors) if match}
         if found != set(range(len(found))) or not found:
-            raise LoadError(f"{self._path} lacks {self._prefix}{prefix}.{len(found)}: {_NOT_OURS}")
+            raise LoadError(f"{self._path} lacks {self._prefix}{prefix}.{len(found)}: {self._not_ours}")
         return len(found)
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
@@ -98,11 +108,11 @@ class Weights:
         left = sorted(self._tensors.keys() - self._taken)
         if left:
             raise LoadError(
-                f"{self._path} has {len(left)} tensors that we do not know, {left[0]} among them: {_NOT_OURS}"
+                f"{self._path} has {len(left)} tensors that we do not know, {left[0]} among them: {self._not_ours}"
             )
 
     def _find(self, name: str) -> Tensor:
         full = self._prefix + name
         if full not in self._tensors:
-            raise LoadError(f"{self._path} lacks {full}: {_NOT_OURS}")
+            raise LoadError(f"{self._path} lacks {full}: {self._not_ours}")
         return self._tensors[full]
