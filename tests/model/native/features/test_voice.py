@@ -25,14 +25,16 @@ from cosyserve.protocol import FailureCode, Prompt
 from cosyserve.voices.decoding import decode
 from cosyserve_workers.engine import LoadError, RequestError
 from cosyserve_workers.native.features import spectra
-from cosyserve_workers.native.features.onnx_models import SPEAKER_FILE, TOKENIZER_FILE
+from cosyserve_workers.native.features.onnx_models import SPEAKER_FILE
 from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatures
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.resampling import resample
 from tests import sounds
 from tests.model.conftest import ROOT
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
+TOKENIZER_FILE = COSYVOICE2.speech_tokenizer
 VOICES = {
     "the default prompt": None,
     "16 kHz": (3.3, 16_000),
@@ -71,11 +73,12 @@ class Pair(NamedTuple):
         )
 
 
-def make_pair(folder: Path) -> Pair:
+def make_pair(folder: Path, model: Model = COSYVOICE2) -> Pair:
     from cosyvoice.cli.frontend import CosyVoiceFrontEnd
     from hyperpyyaml import load_hyperpyyaml  # type: ignore[import-untyped]
 
-    yaml = (folder / "cosyvoice2.yaml").read_text("utf-8")
+    # The snapshot does not know that tokenizers have versions, and features hear no text.
+    yaml = (folder / model.yaml).read_text("utf-8").replace("    version: cosyvoice3\n", "")
     # The file begins with seeds of everything and ends with the front end; the networks between are not needed.
     text = yaml[yaml.index("sample_rate:") : yaml.index("llm: ")] + yaml[yaml.index("get_tokenizer: ") :]
     parts = load_hyperpyyaml(text, overrides={"qwen_pretrain_path": str(folder / "CosyVoice-BlankEN")})
@@ -83,14 +86,19 @@ def make_pair(folder: Path) -> Pair:
         parts["get_tokenizer"],
         parts["feat_extractor"],
         str(folder / "campplus.onnx"),
-        str(folder / "speech_tokenizer_v2.onnx"),
+        str(folder / model.speech_tokenizer),
     )
-    return Pair(FeatureExtractor.load(folder, CPU), library)
+    return Pair(FeatureExtractor.load(folder, CPU, model), library)
 
 
 @pytest.fixture(scope="module")
 def pair(small_checkpoint: Path, library_path: Path) -> Pair:
     return make_pair(small_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def pair_3(small_checkpoint_3: Path, library_path: Path) -> Pair:
+    return make_pair(small_checkpoint_3, COSYVOICE3)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +150,22 @@ def test_features_are_the_librarys(pair: Pair, prompt: Prompt) -> None:
     assert int(ours.speech_tokens.max()) < 6561
     assert len(set(ours.speech_tokens.tolist())) > 10
     assert torch.isfinite(ours.mel).all()
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000, 48_000])
+def test_features_of_the_newer_model_are_the_librarys(pair: Pair, pair_3: Pair, rate: int) -> None:
+    prompt = make_prompt(sounds.voice(3.3, rate), rate)
+    ours = pair_3.ours.extract(prompt)
+    assert_same_features(ours, pair_3.theirs(prompt))
+    assert not torch.allclose(ours.mel[:, -1], pair.ours.extract(prompt).mel[:, -1])
+
+
+def test_the_newer_models_mel_hears_to_12_khz() -> None:
+    time = torch.arange(24_000) / 24_000
+    hiss = 0.1 * torch.sin(2 * torch.pi * 10_500 * time)
+    levels = spectra.mel(hiss, COSYVOICE3.mel_top_hz).mean(dim=0)
+    assert levels.argmax() >= 71
+    assert spectra.mel(hiss, COSYVOICE2.mel_top_hz).max() < levels.max() - 3
 
 
 @pytest.mark.parametrize("rate", [16_000, 24_000])

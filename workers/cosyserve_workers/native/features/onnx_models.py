@@ -1,4 +1,4 @@
-"""The two models of a CosyVoice2 folder that come as ONNX: the speaker encoder and the speech tokenizer."""
+"""The two models of a folder that come as ONNX: the speaker encoder and the speech tokenizer."""
 
 import logging
 from collections.abc import Callable
@@ -15,12 +15,11 @@ from cosyserve_workers.native.features.spectra import FBANK_BINS, LOG_MEL_BINS
 from cosyserve_workers.native.lm.weights import STOP
 
 SPEAKER_FILE = "campplus.onnx"
-TOKENIZER_FILE = "speech_tokenizer_v2.onnx"
 EMBEDDING = 192
 
 _CUDA = "CUDAExecutionProvider"
 _TRIAL_FRAMES, _TRIAL_TOKENS = 100, 25
-_ANOTHER = "it is another model; copy the whole CosyVoice2 folder again"
+_ANOTHER = "it is another model; copy the whole model folder again"
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +52,8 @@ class SpeechTokenizer:
     `device` where that is a GPU and the installed onnxruntime can use one, else on the CPU.
     """
 
-    def __init__(self, model_dir: Path, device: torch.device) -> None:
-        self._path = model_dir / TOKENIZER_FILE
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self._path = path
         providers = _providers(device)
         self._session = _session(self._path, providers, threads=torch.get_num_threads())
         if len(providers) > 1 and self.runs_on == "cpu":

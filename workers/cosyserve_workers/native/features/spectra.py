@@ -16,6 +16,7 @@ MEL_BINS = 80
 MEL_HOP = 480
 MEL_WINDOW = 1920
 TOP_HZ = 8000.0
+"""Of what the speech tokenizers hear, and of CosyVoice2's mel."""
 LOG_MEL_BINS = 128
 LOG_MEL_WINDOW = 400
 LOG_MEL_HOP = 160
@@ -26,17 +27,18 @@ _MELS_PER_HZ = 3 / 200
 _MELS_PER_OCTAVE_OF_6_4 = 27
 
 
-def mel(samples: Tensor) -> Tensor:
+def mel(samples: Tensor, top_hz: float = TOP_HZ) -> Tensor:
     """Log-mel at 50 Hz that the flow and the vocoder know (upstream: `matcha.utils.audio.mel_spectrogram`).
 
-    samples: [n] float32 at 24 kHz, more than 720. Returns [n // 480, 80] float32.
+    samples: [n] float32 at 24 kHz, more than 720. top_hz: of the last bin, the model's own. Returns [n // 480, 80]
+    float32.
     """
     edge = (MEL_WINDOW - MEL_HOP) // 2
     padded = pad(samples[None], (edge, edge), mode="reflect")[0]
     window = torch.hann_window(MEL_WINDOW)
     spectrum = torch.stft(padded, MEL_WINDOW, MEL_HOP, window=window, center=False, return_complex=True)
     magnitudes = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + 1e-9)
-    return (_filters(MEL_RATE, MEL_WINDOW, MEL_BINS) @ magnitudes).clamp(min=1e-5).log().t().contiguous()
+    return (_filters(MEL_RATE, MEL_WINDOW, MEL_BINS, top_hz) @ magnitudes).clamp(min=1e-5).log().t().contiguous()
 
 
 def log_mel(samples: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ def log_mel(samples: Tensor) -> Tensor:
     window = torch.hann_window(LOG_MEL_WINDOW)
     spectrum = torch.stft(samples, LOG_MEL_WINDOW, LOG_MEL_HOP, window=window, return_complex=True)
     power = spectrum[..., :-1].abs() ** 2
-    levels = (_filters(HEARD_RATE, LOG_MEL_WINDOW, LOG_MEL_BINS) @ power).clamp(min=1e-10).log10()
+    levels = (_filters(HEARD_RATE, LOG_MEL_WINDOW, LOG_MEL_BINS, TOP_HZ) @ power).clamp(min=1e-10).log10()
     return (torch.maximum(levels, levels.max() - 8.0) + 4.0) / 4.0
 
 
@@ -61,13 +63,13 @@ def fbank(samples: Tensor) -> Tensor:
 
 
 @cache
-def _filters(rate: int, window: int, bins: int) -> Tensor:
-    """Triangles of unit area, evenly spaced from 0 to 8 kHz on Slaney's mel scale: [bins, window // 2 + 1] float32.
+def _filters(rate: int, window: int, bins: int, top_hz: float) -> Tensor:
+    """Triangles of unit area, evenly spaced from 0 to `top_hz` on Slaney's mel scale: [bins, window // 2 + 1] float32.
 
     As `librosa.filters.mel` makes them (Slaney 1998, Auditory Toolbox). In float64 up to the end: torchaudio's, made in
     float32, differ by 4e-6 of the largest, and a speech token may hang on less.
     """
-    marks = torch.linspace(0.0, _mel_of(TOP_HZ), bins + 2, dtype=torch.float64)
+    marks = torch.linspace(0.0, _mel_of(top_hz), bins + 2, dtype=torch.float64)
     hertz = _hertz_of(marks)
     frequencies = torch.arange(window // 2 + 1, dtype=torch.float64) * (rate / window)
     distance = hertz[:, None] - frequencies

@@ -12,6 +12,7 @@ from cosyserve_workers.engine import RequestError
 from cosyserve_workers.native.features.onnx_models import SpeakerEncoder, SpeechTokenizer
 from cosyserve_workers.native.features.spectra import HEARD_RATE, MEL_RATE, fbank, log_mel, mel
 from cosyserve_workers.native.lanes import using_threads
+from cosyserve_workers.native.models import COSYVOICE2, Model
 from cosyserve_workers.resampling import resample
 
 LONGEST_PROMPT_S = 30.0
@@ -41,18 +42,20 @@ class VoiceFeatures:
 class FeatureExtractor:
     """Hears prompts as the CosyVoice library's front end does. May be called from several threads at once."""
 
-    def __init__(self, speaker: SpeakerEncoder, tokenizer: SpeechTokenizer) -> None:
+    def __init__(self, speaker: SpeakerEncoder, tokenizer: SpeechTokenizer, mel_top_hz: float) -> None:
         self._speaker = speaker
         self._tokenizer = tokenizer
+        self._mel_top_hz = mel_top_hz
 
     @classmethod
-    def load(cls, model_dir: Path, device: torch.device) -> "FeatureExtractor":
-        """Load `campplus.onnx` and `speech_tokenizer_v2.onnx` of a CosyVoice2 folder.
+    def load(cls, model_dir: Path, device: torch.device, model: Model = COSYVOICE2) -> "FeatureExtractor":
+        """Load `campplus.onnx` and the speech tokenizer of a model folder.
 
         device: where the speech tokenizer runs if it can; all else is the CPU's. Raises LoadError, one line, where a
         file is missing, truncated or of another model.
         """
-        return cls(SpeakerEncoder(model_dir), SpeechTokenizer(model_dir, device))
+        tokenizer = SpeechTokenizer(model_dir / model.speech_tokenizer, device)
+        return cls(SpeakerEncoder(model_dir), tokenizer, model.mel_top_hz)
 
     @property
     def runs_on(self) -> str:
@@ -74,7 +77,7 @@ class FeatureExtractor:
         heard = _hear(prompt)
         tokens = self._tokenizer(log_mel(heard).numpy())
         embedding = self._speaker(fbank(heard).numpy())
-        frames = mel(resample(prompt.samples, prompt.sample_rate, MEL_RATE))
+        frames = mel(resample(prompt.samples, prompt.sample_rate, MEL_RATE), self._mel_top_hz)
         count = min(len(frames) // FRAMES_PER_TOKEN, len(tokens))
         if count == 0 or not np.isfinite(embedding).all():
             raise RequestError(

@@ -1,0 +1,43 @@
+"""The two models that can be served, and what tells them apart before any of their networks is read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosyserve.check.model_folder import MODELS, Fault, file_fault
+from cosyserve_workers.engine import LoadError
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """name: as it is published. yaml: the file that tells its folder. speech_tokenizer: the file of that network.
+
+    mel_top_hz: up to where its mel hears. The two models' speech tokens mean different sounds.
+    """
+
+    name: str
+    yaml: str
+    speech_tokenizer: str
+    mel_top_hz: float
+
+
+_TOP_HZ = {"CosyVoice2": 8_000.0, "CosyVoice3": 12_000.0}
+COSYVOICE2, COSYVOICE3 = (
+    Model(model.name, model.yaml, model.speech_tokenizer, _TOP_HZ[model.name]) for model in MODELS
+)
+
+
+def model_in(folder: Path) -> Model:
+    """Which of them a folder is meant to hold, by its yaml. Raises LoadError where that is neither, or both."""
+    if not folder.is_dir():
+        raise LoadError(f"there is no model folder {folder}: set model.dir, or get the weights with `make model`")
+    found = [model for model in (COSYVOICE2, COSYVOICE3) if file_fault(folder / model.yaml) is not Fault.MISSING]
+    if not found:
+        raise LoadError(
+            f"{folder} has no {COSYVOICE2.yaml} and no {COSYVOICE3.yaml}: set model.dir to a folder of one of the two"
+        )
+    if len(found) > 1:
+        raise LoadError(
+            f"{folder} has {COSYVOICE2.yaml} and {COSYVOICE3.yaml}: the files of two models are mixed there; download "
+            "one of them again, into a folder of its own"
+        )
+    return found[0]
