@@ -174,5 +174,5 @@ def test_noise_is_drawn_as_far_as_it_is_needed() -> None:
 
 
 def test_reach_is_worked_out_from_the_kernels(small_checkpoint_3: Path) -> None:
-    hift = CausalHift(HiftWeights(small_checkpoint_3, CPU, torch.float32))
+    hift = CausalHift(HiftWeights(small_checkpoint_3, CPU))
     assert hift.left_frames == 29

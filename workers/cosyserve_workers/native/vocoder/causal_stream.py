@@ -54,7 +54,7 @@ class CausalVocoder:
     @classmethod
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "CausalVocoder":
         """Read `hift.pt`. dtype: of the convolutions. Raises LoadError."""
-        weights = HiftWeights(model_dir, device, torch.float32)
+        weights = HiftWeights(model_dir, device)
         return cls(CausalHift(weights, dtype), SteppedSource.of(weights))
 
     def reserve(self, frames: int) -> None:
