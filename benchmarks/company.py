@@ -1,12 +1,16 @@
 """Streams that stand at one place, turn by turn: what is counted of a turn, or timed, is one of these."""
 
+from collections.abc import Sequence
+
 import torch
 
 from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS, FRAMES_PER_TOKEN, LOOKAHEAD_TOKENS, MEL_BINS
 from cosyserve_workers.native.networks import Networks, Request, Segment, Voice
 
-TEXT_TOKENS = 50
+TEXT_TOKENS = 30
+PREFILL_ROWS = 512
+"""Of a turn at most, as the engine plans everywhere."""
 _AFTER_BOUNDARY = 15
 """So far behind a boundary the prompt ends: the next chunk has ten tokens of its own, and is a first one."""
 
@@ -30,12 +34,24 @@ class Company:
             self._requests.append(request)
 
     def prefill(self) -> None:
-        """A turn with all of their text."""
-        self._networks.prefill([(request, self.rows) for request in self._requests])
+        """All of their text, as many streams in a turn as find room."""
+        together = max(PREFILL_ROWS // self.rows, 1)
+        for first in range(0, len(self._requests), together):
+            self._prefill(self._requests[first : first + together])
+
+    def _prefill(self, requests: Sequence[Request]) -> None:
+        """A long text takes several turns."""
+        left = self.rows
+        while left:
+            rows = min(left, PREFILL_ROWS)
+            self._networks.prefill([(request, rows) for request in requests])
+            self._networks.collect(0)
+            left -= rows
 
     def decode(self) -> None:
         """A turn with a token for each."""
         self._networks.decode(self._requests)
+        self._networks.collect(0)
 
     def open(self, together: int) -> None:
         """Make their first chunks, so many in a turn, and their voice's state before."""

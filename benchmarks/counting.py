@@ -5,7 +5,7 @@ allocations are free. Everything else that touches the device counts one, a laun
 of operations, and some of PyTorch's take several kernels.
 
 The host waits where it asks for a number, or for a shape that numbers decide; and where it copies to or from the device
-without `non_blocking`: PyTorch then waits until all that was launched before is done.
+without `non_blocking`: PyTorch then waits until all that was launched before is done. And it waits for events.
 """
 
 import collections
@@ -82,6 +82,11 @@ class Counter(TorchDispatchMode):
         finally:
             self._graphed = before
 
+    def wait(self, asked: str) -> None:
+        """The host waited for this."""
+        self.count.waits += 1
+        self.count.asked[asked] += 1
+
     def triton_launch(self, arguments: Sequence[Any]) -> None:
         """A Triton kernel was launched with these."""
         self._launch(_tensors(arguments), 0)
@@ -92,8 +97,7 @@ class Counter(TorchDispatchMode):
         if func.namespace != "aten" or not self._touches(args, kwargs):
             return self.answer(func, args, kwargs)
         if self._waits(func, args, kwargs):
-            self.count.waits += 1
-            self.count.asked[func.overloadpacket.__name__] += 1
+            self.wait(func.overloadpacket.__name__)
         made = self.answer(func, args, kwargs)
         tensors = _tensors((args, kwargs, made))
         if not _is_free(func) and any(self._is_ours(tensor) for tensor in tensors):

@@ -18,6 +18,7 @@ from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.weights import STOP
 from cosyserve_workers.native.memory_plan import Room, plan_memory
 from cosyserve_workers.native.networks import Networks, Plan
+from cosyserve_workers.native.transfers import Fetched
 from cosyserve_workers.native.vocoder.stream import RIGHT_FRAMES, VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
 
@@ -48,7 +49,7 @@ class Cost(Protocol):
 
 
 class Imagined:
-    """Stand-ins for all three networks, and for the draws. seconds: what they have taken by now.
+    """Stand-ins for all three networks, and for the program that draws. seconds: what they have taken by now.
 
     tokens: how many each stream says.
     """
@@ -68,7 +69,7 @@ class Imagined:
         self._pool = cast("BlockPool", self)
         self.block_bytes = BLOCK_BYTES
         memory = plan_memory(Room(self.device, ENDLESS, ENDLESS), 0, 0, ENDLESS)
-        self.networks = Networks(*cast("Any", ((self, self, _Vocoder()), self, plan, memory)))
+        self.networks = Networks(*cast("Any", ((self, self, self, _Vocoder()), plan, memory)))
         """The real ones, with these in them."""
 
     # The language model.
@@ -77,39 +78,37 @@ class Imagined:
         """As `LanguageModel`."""
         return torch.empty(len(prompt_text) + len(text) + len(prompt_speech) + 2, 0)
 
-    def prefill(self, slots: Sequence[int], inputs: Sequence[Tensor]) -> Tensor:
-        """As `LanguageModel`; no scores."""
-        for slot, rows in zip(slots, inputs, strict=True):
-            self.lengths[slot] += len(rows)
-        self.seconds += self._cost.prefill(len(slots), sum(map(len, inputs)))
-        return torch.empty(len(slots), 0)
-
-    def decode(self, slots: Sequence[int], tokens: Tensor) -> Tensor:
-        """As `LanguageModel`; no scores."""
-        del tokens
-        for slot in slots:
-            self.lengths[slot] += 1
-        self.seconds += self._cost.decode(len(slots), max(self.lengths[slot] for slot in slots))
-        return torch.empty(len(slots), 0)
-
     def release(self, slot: int) -> None:
         """As `LanguageModel`."""
         self.lengths[slot] = 0
 
-    # The draws.
+    # Its program.
 
     def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
-        """As `Draws`."""
+        """As `TokenProgram`."""
         del seed, segment, minimum, maximum
         self._left[slot] = self._tokens
 
-    def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
-        """As `Draws`: as many tokens as a stream says, and the stop."""
-        del logits
-        drawn = [0 if self._left[slot] else STOP for slot in slots]
+    def prefill(self, slots: Sequence[int], inputs: Sequence[Tensor], whole: Sequence[bool]) -> Fetched:
+        """As `TokenProgram`."""
+        for slot, rows in zip(slots, inputs, strict=True):
+            self.lengths[slot] += len(rows)
+        self.seconds += self._cost.prefill(len(slots), sum(map(len, inputs)))
+        return self._drawn([slot for slot, complete in zip(slots, whole, strict=True) if complete])
+
+    def decode(self, slots: Sequence[int]) -> Fetched:
+        """As `TokenProgram`."""
+        for slot in slots:
+            self.lengths[slot] += 1
+        self.seconds += self._cost.decode(len(slots), max(self.lengths[slot] for slot in slots))
+        return self._drawn(slots)
+
+    def _drawn(self, slots: Sequence[int]) -> Fetched:
+        """As many tokens as a stream says, and the stop."""
+        drawn = [0 if self._left[slot] > 0 else STOP for slot in slots]
         for slot in slots:
             self._left[slot] -= 1
-        return torch.tensor(drawn)
+        return Fetched(torch.tensor(drawn, dtype=torch.int64))
 
     # The flow, and its pool.
 

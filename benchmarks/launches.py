@@ -8,9 +8,10 @@ The real programs run on a GPU that is not there (`benchmarks/nowhere.py`): noth
 and no GPU is needed. What counts as a launch and as a wait: `benchmarks/counting.py`. Steps that a CUDA graph holds are
 counted as without one: what a graph starts at one go still runs one by one.
 
-Programs: `segment` takes in a segment's text; `prefill`, `decode` and `sampler` are the language model's; `encoder` and
-one Euler step of the `estimator` are parts of `solve`, which is the flow's; `vocoder`; `voice` is a voice's state,
-solved once. A turn has its parts in it, and what the engine does between them, such as fetching the tokens. past:
+Programs: `segment` takes in a segment's text; `prefill` and `decode` are the language model's, each with the `sampler`
+in it, and `tokens` fetches what they drew; `encoder` and one Euler step of the `estimator` are parts of `solve`, which
+is the flow's; `vocoder`; `voice` is a voice's state, solved once. A turn has its parts in it, and what the engine does
+between them. past:
 speech tokens behind each stream, 25 a second, its prompt among them.
 """
 
@@ -68,7 +69,7 @@ def count_all(folder: Path, dtype: torch.dtype, streams: Sequence[int], pasts: S
 
 def plan_for(streams: int) -> Plan:
     """What the engine plans on a GPU."""
-    return Plan(streams, wanted_state=0, chunk_tokens=100, solve_width=streams, prefill_rows=4096)
+    return Plan(streams, wanted_state=0, chunk_tokens=100, solve_width=streams, prefill_rows=512, steps_behind=1)
 
 
 def as_json(one: Counted) -> dict[str, str | int]:

@@ -50,9 +50,14 @@ class ForcedDraws:
     """Around the native engine's sampler: has it sample, and then says something else."""
 
     def __init__(self, sampler: Any) -> None:
+        import torch
+
+        self._tensor = torch.tensor
         self._sampler = sampler
         self._given: dict[int, list[int]] = {}
-        self._left: dict[int, list[int]] = {}
+        shape = (sampler.slots + 1, sampler.max_steps + 1)
+        self._said = torch.full(shape, STOP, dtype=torch.int64, device=sampler.device)
+        self._steps = torch.zeros(shape[0], dtype=torch.int64, device=sampler.device)
 
     def give(self, seed: int, tokens: Sequence[int]) -> None:
         """What the request with this seed is to say."""
@@ -61,12 +66,17 @@ class ForcedDraws:
     def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
         """Begin a segment. Requests nobody gave tokens for, as the warm-up, end at once."""
         self._sampler.start(slot, seed, segment, minimum, maximum)
-        self._left[slot] = [STOP, *reversed(self._given.pop(seed, []))]
+        tokens = self._given.pop(seed, [])
+        self._said[slot] = STOP
+        self._said[slot, : len(tokens)] = self._tensor(tokens)
+        self._steps[slot] = 0
 
-    def sample(self, slots: Sequence[int], logits: Any) -> Any:
-        """Draw, and give out the next of the given tokens instead."""
-        drawn = self._sampler.sample(slots, logits)
-        return drawn.new_tensor([self._left[slot].pop() for slot in slots])
+    def step(self, slots: Any, logits: Any) -> Any:
+        """Draw, and give out the next of the given tokens instead. A graph may hold it."""
+        self._sampler.step(slots, logits)
+        steps = self._steps[slots]
+        self._steps[slots] = steps + 1
+        return self._said[slots, steps.clamp(max=self._sampler.max_steps)]
 
 
 class Native:

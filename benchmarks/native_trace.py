@@ -10,11 +10,10 @@ from typing import Any
 import torch
 
 from benchmarks.floors import Floors, Machine, wait_for
-from benchmarks.native_side import ForcedDraws
 from benchmarks.takes import SAMPLE_RATE
 from cosyserve_workers.native.flow.flow import Flow
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES
-from cosyserve_workers.native.lm.model import LanguageModel
+from cosyserve_workers.native.lm.program import TokenProgram
 from cosyserve_workers.native.scheduler import Chunk, Prefill, Scheduler, Turn
 from cosyserve_workers.native.vocoder.stream import Vocoder
 
@@ -69,7 +68,7 @@ class Trace:
     """Listens at the engine's parts: what each stage took, and whose turns there were."""
 
     def __init__(self, floor: Floor, device: torch.device) -> None:
-        self.stages = {name: Spent() for name in ("prefill", "decode", "sampling", "voice", "flow", "vocoder")}
+        self.stages = {name: Spent() for name in ("prefill", "decode", "voice", "flow", "vocoder")}
         self.streams: list[FirstSound] = []
         self._floor = floor
         self._device = device
@@ -84,9 +83,8 @@ class Trace:
     def listening(self) -> Iterator[None]:
         """Stand between the engine and its parts."""
         around: dict[tuple[Any, str], Callable[..., Any]] = {
-            (LanguageModel, "prefill"): self._prefill,
-            (LanguageModel, "decode"): self._decode,
-            (ForcedDraws, "sample"): self._sample,
+            (TokenProgram, "prefill"): self._prefill,
+            (TokenProgram, "decode"): self._decode,
             (Flow, "voice_state"): self._voice,
             (Flow, "advance"): self._advance,
             (Vocoder, "advance"): self._vocode,
@@ -99,17 +97,12 @@ class Trace:
                 stack.enter_context(replaced(owner, name, wrapper))
             yield
 
-    def _prefill(self, run: Callable[..., Any], model: Any, slots: Any, inputs: Any) -> Any:
+    def _prefill(self, run: Callable[..., Any], program: Any, slots: Any, inputs: Any, whole: Any) -> Any:
         floor = self._floor.language_model(sum(map(len, inputs)))
-        return self._timed("prefill", lambda: run(model, slots, inputs), lambda _: floor)
+        return self._timed("prefill", lambda: run(program, slots, inputs, whole), lambda _: floor)
 
-    def _decode(self, run: Callable[..., Any], model: Any, slots: Any, tokens: Any) -> Any:
-        return self._timed(
-            "decode", lambda: run(model, slots, tokens), lambda _: self._floor.language_model(len(slots))
-        )
-
-    def _sample(self, run: Callable[..., Any], draws: Any, slots: Any, logits: Any) -> Any:
-        return self._timed("sampling", lambda: run(draws, slots, logits), lambda _: 0.0)
+    def _decode(self, run: Callable[..., Any], program: Any, slots: Any) -> Any:
+        return self._timed("decode", lambda: run(program, slots), lambda _: self._floor.language_model(len(slots)))
 
     def _voice(self, run: Callable[..., Any], flow: Any, *args: Any, **kwargs: Any) -> Any:
         def floor(voice: Any) -> float:

@@ -108,7 +108,10 @@ def nowhere() -> Iterator[Counter]:
         (torch.inference_mode, "__exit__"): lambda _, mode, *how: mode.__dict__.pop("grad").__exit__(*how),
         (FakeTensor, "tolist"): lambda run, tensor: run(tensor) if tensor.is_cpu else tensor.cpu().tolist(),
         (torch.cuda, "graph_pool_handle"): lambda _: (0, 0),
+        (torch.cuda.Event, "record"): lambda *_: None,
+        (torch.cuda.Event, "synchronize"): lambda *_: counter.wait("event"),
         (Graphs, "run"): run,
+        (Graphs, "replay"): run,
     }
     if find_spec("triton"):
         around |= _triton(counter)

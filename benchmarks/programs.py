@@ -11,16 +11,16 @@ from benchmarks.native_trace import replaced
 from cosyserve_workers.native.flow.encoder import Encoder
 from cosyserve_workers.native.flow.estimator import Estimator
 from cosyserve_workers.native.flow.flow import Flow
-from cosyserve_workers.native.lm.model import LanguageModel
+from cosyserve_workers.native.lm.program import TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler
 from cosyserve_workers.native.networks import Networks
 from cosyserve_workers.native.vocoder.stream import Vocoder
 
 PARTS: dict[tuple[type, str], str] = {
     (Networks, "add"): "segment",
-    (LanguageModel, "prefill"): "prefill",
-    (LanguageModel, "decode"): "decode",
-    (Sampler, "sample"): "sampler",
+    (TokenProgram, "prefill"): "prefill",
+    (TokenProgram, "decode"): "decode",
+    (Sampler, "step"): "sampler",
     (Encoder, "__call__"): "encoder",
     (Estimator, "velocity"): "estimator",
     (Flow, "voice_state"): "voice",
@@ -28,6 +28,7 @@ PARTS: dict[tuple[type, str], str] = {
     (Vocoder, "advance"): "vocoder",
     (Networks, "prefill"): "prefill turn",
     (Networks, "decode"): "decode turn",
+    (Networks, "collect"): "tokens",
     (Networks, "solve"): "solve turn",
 }
 """What is called, and what it is. A turn has its parts in it, and what the engine does between them."""

@@ -32,6 +32,7 @@ class Simulation:
         self._imagined = Imagined(cost, plan, take.tokens)
         self._networks = self._imagined.networks
         self._scheduler = Scheduler(plan.solve_width, plan.prefill_rows)
+        self._steps_behind = plan.steps_behind
         self._slots = plan.slots
         self._coming = deque(arrivals)
         self._voice = voice_of(take.prompt)
@@ -51,11 +52,11 @@ class Simulation:
         while self._coming or self._speaking:
             self._let_in()
             turn = self._scheduler.next()
-            if turn is None:
-                self._waited += self._coming[0] - self.now
-            else:
+            if turn is not None:
                 self.turns.append(turn)
                 self._take(turn)
+            elif not self._collect(0):
+                self._waited += self._coming[0] - self.now
         return Heard(self._heard, self.now, self._imagined.seconds)
 
     def _let_in(self) -> None:
@@ -73,16 +74,22 @@ class Simulation:
             case Prefill():
                 self._prefill(turn)
             case Decode():
-                for slot, drawn in zip(turn.streams, self._networks.decode(self._requests(turn.streams)), strict=True):
-                    self._scheduler.drawn(slot, token=drawn.token, ended=drawn.ended)
+                self._networks.decode(self._requests(turn.streams))
+                self._collect(self._steps_behind)
             case Solve():
                 self._solve(turn)
 
     def _prefill(self, turn: Prefill) -> None:
-        made = self._networks.prefill([(self._speaking[slot].request, rows) for slot, rows in turn.pieces])
-        for (slot, rows), drawn in zip(turn.pieces, made, strict=True):
-            if self._scheduler.prefilled(slot, rows) and drawn is not None:
-                self._scheduler.drawn(slot, token=drawn.token, ended=drawn.ended)
+        self._networks.prefill([(self._speaking[slot].request, rows) for slot, rows in turn.pieces])
+        for slot, rows in turn.pieces:
+            self._scheduler.prefilled(slot, rows)
+        self._collect(self._steps_behind)
+
+    def _collect(self, behind: int) -> bool:
+        drawn = self._networks.collect(behind)
+        for request, token in drawn:
+            self._scheduler.drawn(request.slot, token=token.token, ended=token.ended)
+        return bool(drawn)
 
     def _solve(self, turn: Solve) -> None:
         sounds = self._networks.solve(self._requests(turn.streams))
@@ -93,6 +100,7 @@ class Simulation:
             self._scheduler.solved(slot, chunk, self.now)
             if self._scheduler.idle(slot):
                 self._leaves(slot)
+        self._collect(0)
 
     def _leaves(self, slot: int) -> None:
         speaker = self._speaking.pop(slot)

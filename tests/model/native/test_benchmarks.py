@@ -130,10 +130,9 @@ def test_precisions_take_turns(small_checkpoint: Path) -> None:
 def test_the_stages_add_up(small_checkpoint: Path) -> None:
     command = ("--quick", "--checkpoint", str(small_checkpoint), "--at-once", "2", "--tokens", "40")
     report = cells(run("benchmarks.native_stages", *command))
-    calls = {stage: int(report[stage][0]) for stage in ("decode", "sampling", "voice")}
+    calls = {stage: int(report[stage][0]) for stage in ("decode", "voice")}
     # Two streams' tokens after the first and the stop are drawn in one batch or, if one joined later, a few more.
     assert 40 <= calls["decode"] <= 80
-    assert calls["sampling"] > calls["decode"]
     assert calls["voice"] == 0
     shares = [int(cell.removesuffix("%")) for line in report.values() for cell in line[2:3] if cell.endswith("%")]
     assert 95 <= sum(shares) <= 105

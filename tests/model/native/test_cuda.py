@@ -16,11 +16,12 @@ from torch import Tensor  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
 from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
+from cosyserve_workers.native.cuda_graphs import Graphs  # noqa: E402
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
-from cosyserve_workers.native.lm.graphs import DecodeGraphs  # noqa: E402
 from cosyserve_workers.native.lm.model import LanguageModel  # noqa: E402
+from cosyserve_workers.native.lm.program import TokenProgram  # noqa: E402
 from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 
@@ -89,24 +90,24 @@ def test_a_check_for_what_would_wait(gpu: Any) -> None:
         torch.zeros(2, device=GPU) + torch.zeros(2)
 
 
-@pytest.mark.parametrize("graphs", [False, True])
-def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, graphs: bool) -> None:
+def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = on_gpu(language_model, gpu, torch.bfloat16)
     sampler = on_gpu(Sampler(4, 100, model.sizes.vocab, model.stops, CPU), gpu)
-    if graphs:
-        model._graphs = DecodeGraphs(model, lambda step: step)
-        model._graphs._graphs._graphs = {
-            64: lambda: (model.step(None, model._graphs._tokens, model._graphs._positions, 64),)
-        }
+    monkeypatch.setattr(Graphs, "run", lambda _, shape, step: step())  # it waits, to compare
+    monkeypatch.setattr(torch.cuda.Event, "record", lambda _: None)
+    program = TokenProgram(model, sampler, lambda step: step)
+    for slot in (0, 2):
+        program.start(slot, slot, segment=0, minimum=2, maximum=100)
     start = model.embed(ids(3), ids(5), ids(7))
     assert start.dtype == torch.bfloat16
-    logits = model.prefill([0, 2], [start, start])
-    tokens = sampler.sample([0, 2], logits)
+    assert program.prefill([0, 2], [start, start], [True, True]).on_host.shape == (2,)
     for _ in range(2):
-        logits = model.decode([0, 2], tokens)
-        assert (logits.device, logits.dtype, len(logits)) == (GPU, torch.float32, 2)
-        tokens = sampler.sample([0, 2], logits)
-    assert tokens.device == GPU
+        drawn = program.decode([0, 2, 1])
+        assert (drawn.on_host.device, drawn.on_host.dtype, drawn.on_host.shape) == (CPU, torch.int64, (3,))
+    # Without the sampler, for tokens that are given.
+    logits = model.prefill([0, 2], [start, start])
+    logits = model.decode([0, 2], ids(2).to(GPU))
+    assert (logits.device, logits.dtype, len(logits)) == (GPU, torch.float32, 2)
 
 
 @pytest.mark.parametrize("graphs", [False, True])

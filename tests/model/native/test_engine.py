@@ -52,13 +52,13 @@ class Listening:
         self.drawn[seed, segment] = []
         self._sampler.start(slot, seed, segment, minimum, maximum)
 
-    def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
+    def step(self, slots: Tensor, logits: Tensor) -> Tensor:
         self.wait.wait()
         self.steps += 1
-        if self.fails in {self._spoken[slot][0] for slot in slots}:
+        if self.fails in {self._spoken[slot][0] for slot in slots.tolist()}:
             raise ArithmeticError("a step that fails")
-        tokens = self._sampler.sample(slots, logits)
-        for slot, token in zip(slots, tokens.tolist(), strict=True):
+        tokens = self._sampler.step(slots, logits)
+        for slot, token in zip(slots.tolist(), tokens.tolist(), strict=True):
             self.drawn[self._spoken[slot]].append(token)
         return tokens
 

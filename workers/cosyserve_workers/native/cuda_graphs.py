@@ -55,6 +55,13 @@ class Graphs:
         COUNTS["graph_fallbacks"] += 1
         return step()
 
+    def replay(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
+        """Run a step that may not be run twice: by its graph, if `run` has made it, and without one otherwise."""
+        if shape in self._graphs and self.sound:
+            return self._graphs[shape]()
+        COUNTS["graph_fallbacks"] += 1
+        return step()
+
     def _first(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
         """Make the graph of a shape, and see that it does what it should."""
         plain = step()

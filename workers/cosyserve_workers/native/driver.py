@@ -85,6 +85,7 @@ class Driver:
     def __init__(self, networks: Networks, plan: Plan) -> None:
         self._networks = networks
         self._scheduler = Scheduler(networks.solve_width, plan.prefill_rows)
+        self._steps_behind = plan.steps_behind
         self._taking_part: dict[int, Utterance] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: EngineBroken | None = None
@@ -159,9 +160,10 @@ class Driver:
             while self._take_events(wait=idle):
                 self._dismiss_cancelled()
                 turn = self._scheduler.next()
-                idle = turn is None
                 if turn is not None:
                     self._take(turn)
+                # Tokens that are on their way may be all that is waited for.
+                idle = turn is None and not self._collect(0)
         except DeviceLost as error:
             self._break_off(EngineBroken(f"the GPU is lost to this process: {error}"))
         except Exception as error:
@@ -195,7 +197,8 @@ class Driver:
                 case Prefill():
                     self._prefill(turn)
                 case Decode():
-                    self._decode(turn)
+                    self._networks.decode([self._request(slot) for slot in turn.streams])
+                    self._collect(self._steps_behind)
                 case Solve():
                     self._solve(turn)
         except DeviceLost:
@@ -205,16 +208,17 @@ class Driver:
                 self.remove(self._taking_part[slot], error)
 
     def _prefill(self, turn: Prefill) -> None:
-        pieces = [(self._request(slot), rows) for slot, rows in turn.pieces]
-        for (slot, rows), drawn in zip(turn.pieces, self._networks.prefill(pieces), strict=True):
-            if self._scheduler.prefilled(slot, rows):
-                assert drawn is not None
-                self._scheduler.drawn(slot, token=drawn.token, ended=drawn.ended)
+        self._networks.prefill([(self._request(slot), rows) for slot, rows in turn.pieces])
+        for slot, rows in turn.pieces:
+            self._scheduler.prefilled(slot, rows)
+        self._collect(self._steps_behind)
 
-    def _decode(self, turn: Decode) -> None:
-        steps = self._networks.decode([self._request(slot) for slot in turn.streams])
-        for slot, drawn in zip(turn.streams, steps, strict=True):
-            self._scheduler.drawn(slot, token=drawn.token, ended=drawn.ended)
+    def _collect(self, behind: int) -> bool:
+        """Take in the tokens of all steps but the last so many. Returns whether there were any."""
+        drawn = self._networks.collect(behind)
+        for request, token in drawn:
+            self._scheduler.drawn(request.slot, token=token.token, ended=token.ended)
+        return bool(drawn)
 
     def _solve(self, turn: Solve) -> None:
         sounds = self._networks.solve([self._request(slot) for slot in turn.streams])
@@ -225,6 +229,8 @@ class Driver:
                 utterance.put(samples)
             self._scheduler.solved(slot, chunk, now)
             self._remove_if_said(utterance)
+        # The sound came after them.
+        self._collect(0)
 
     def _request(self, slot: int) -> Request:
         request = self._taking_part[slot].request

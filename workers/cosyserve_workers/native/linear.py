@@ -37,6 +37,10 @@ class Linear:
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # noqa: SLF001
         return product
 
+    def added(self, x: Tensor, to: Tensor) -> Tensor:
+        """Return the product of x, [N, inputs], added to `to`, [N, outputs]. For a layer without a bias."""
+        return to + self(x) if x.device.type == "cpu" else torch.addmm(to, x, self._weight.t())
+
 
 class Int8Linear:
     """x W' + b with a byte for each weight and, while it computes, for each number of x. On a CPU with oneDNN.
@@ -64,6 +68,10 @@ class Int8Linear:
         )
         product = product.mul_(scales)
         return (product if self._bias is None else product.add_(self._bias)).to(x.dtype)
+
+    def added(self, x: Tensor, to: Tensor) -> Tensor:
+        """As `Linear`."""
+        return to + self(x)
 
 
 Product = Linear | Int8Linear

@@ -12,6 +12,7 @@ from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.engine import NativeEngine
 from cosyserve_workers.native.features.voice import FeatureExtractor
 from cosyserve_workers.native.lanes import on_a_passing_thread
+from cosyserve_workers.native.lm.program import PREFILL_BUCKETS
 from cosyserve_workers.native.memory_plan import GIB, Room
 from cosyserve_workers.native.networks import Around, Networks, Plan
 from cosyserve_workers.native.precision import Precision, Processor, choose
@@ -105,7 +106,8 @@ def _plan(config: EngineConfig, machine: Machine) -> Plan:
     slots = config.streams or DEFAULT_STREAMS
     if machine.device.type == "cuda":
         # A step's cost is in starting its kernels: as many in one as pay.
-        return Plan(slots, wanted, chunk_tokens=100, solve_width=slots, prefill_rows=4096)
+        rows = PREFILL_BUCKETS[-1]
+        return Plan(slots, wanted, chunk_tokens=100, solve_width=slots, prefill_rows=rows, steps_behind=1)
     # A step's cost is in its arithmetic: a chunk for each core at a time brings the first sound soonest.
     cores = torch.get_num_threads()
     return Plan(slots, wanted, chunk_tokens=25, solve_width=cores, prefill_rows=512, lanes=cores)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cosyserve_workers.mel_stretch import Stretch
+from cosyserve_workers.native.cuda_graphs import CudaRecorder
 from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
@@ -26,12 +27,14 @@ from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
+from cosyserve_workers.native.lm.program import NO_TOKENS, Draws, TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits
 from cosyserve_workers.native.lm.weights import load_weights
 from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, weights_bytes
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
+from cosyserve_workers.native.transfers import Fetched
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096
@@ -40,16 +43,6 @@ MAX_SEGMENT_TOKENS = 120
 """Text tokens in a segment."""
 MAX_SPOKEN = length_limits(MAX_SEGMENT_TOKENS)[1]
 SAMPLE_RATE = 24_000
-
-
-class Draws(Protocol):
-    """What draws tokens: `sampling.Sampler`, or what a measurement puts in its place."""
-
-    def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
-        """Begin a segment in a slot."""
-
-    def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
-        """Draw the next token of each slot: [B, vocab] -> [B] int64."""
 
 
 Around = Callable[[Sampler], Draws]
@@ -63,7 +56,7 @@ class Plan:
     slots: how many requests at once. wanted_state: bytes for what voices and streams carry in the flow, taken at start;
     0 is as much as there is room for, taken as needed. chunk_tokens: at most so many tokens of a stream are solved at a
     time, a multiple of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to at
-    most.
+    most. steps_behind: how many steps of the language model are launched before the first one's tokens are read.
     """
 
     slots: int
@@ -73,6 +66,7 @@ class Plan:
     """At most: on a GPU what pays is measured."""
     prefill_rows: int
     lanes: int = 1
+    steps_behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +119,8 @@ class _Spoken:
     opening: KeysAndValues | None
     """What the language model remembers of that, if it is known already; it is then no part of `rest`."""
     tokens: list[int] = field(default_factory=list)
+    asked: int = 0
+    """How many steps were launched that draw one of them."""
     ended: bool = False
     handed_on: int = 0
     """How many of the tokens the flow has."""
@@ -154,8 +150,16 @@ class _Step(NamedTuple):
     flow: FlowStep
 
 
+class _Launched(NamedTuple):
+    """A step of the language model: whose tokens it draws, in order."""
+
+    taking: Sequence[tuple[Request, _Spoken]]
+    tokens: Fetched
+
+
 class _Models(NamedTuple):
     lm: LanguageModel
+    program: TokenProgram
     flow: Flow
     vocoder: Vocoder
 
@@ -166,8 +170,8 @@ class Networks:
     plan: how much is done at a time. memory: within how much.
     """
 
-    def __init__(self, models: _Models, draws: Draws, plan: Plan, memory: MemoryPlan) -> None:
-        lm, flow, vocoder = models
+    def __init__(self, models: _Models, plan: Plan, memory: MemoryPlan) -> None:
+        lm, program, flow, vocoder = models
         self.memory = memory
         self.found: Mapping[str, str] = {}
         """What was settled by trial while loading, in words: `lanes` of the flow, precision of the `vocoder`."""
@@ -176,7 +180,8 @@ class Networks:
         self._lm = lm
         self._flow = flow
         self._vocoder = vocoder
-        self._draws = draws
+        self._program = program
+        self._launched: deque[_Launched] = deque()
         self._openings = Openings()
         self._voices = VoiceStates(flow, memory.state)
         self._budget = memory.state
@@ -200,7 +205,9 @@ class Networks:
             flow.pool.reserve(memory.state)
         vocoder, runs_in = load_vocoder(model_dir, device, precision.vocoder)
         sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)
-        networks = cls(_Models(lm, flow, vocoder), around(sampler) if around else sampler, plan, memory)
+        record = CudaRecorder() if device.type == "cuda" else None
+        program = TokenProgram(lm, around(sampler) if around else sampler, record)
+        networks = cls(_Models(lm, program, flow, vocoder), plan, memory)
         networks.found = {"lanes": lanes, "vocoder": runs_in}
         return networks
 
@@ -229,6 +236,7 @@ class Networks:
     def close(self, request: Request) -> None:
         """Take a request out, whether or not it has come to its end."""
         for spoken in request.segments:
+            spoken.ended = True
             if spoken.flow is not None:
                 spoken.flow.drop_state()
         self._lm.release(request.slot)
@@ -251,26 +259,23 @@ class Networks:
         request.added += 1
         return len(rest)
 
-    def prefill(self, pieces: Sequence[tuple[Request, int]]) -> list[Drawn | None]:
+    def prefill(self, pieces: Sequence[tuple[Request, int]]) -> None:
         """Put that many rows of each request's segment into the language model; with the last one comes a token."""
-        inputs, whole = [], []
-        for request, rows in pieces:
-            spoken = _in_the_model(request)
-            if self._lm.lengths[request.slot] == 0:
-                self._draws.start(request.slot, request.seed, spoken.index, *spoken.limits)
-                if spoken.opening is not None:
-                    self._lm.begin(request.slot, spoken.opening)
-            inputs.append(spoken.rest[:rows])
-            spoken.rest = spoken.rest[rows:]
-            whole.append(len(spoken.rest) == 0)
-        logits = self._lm.prefill([request.slot for request, _ in pieces], inputs)
+        inputs = [self._next_rows(request, rows) for request, rows in pieces]
+        whole = [len(_in_the_model(request).rest) == 0 for request, _ in pieces]
+        tokens = self._program.prefill([request.slot for request, _ in pieces], inputs, whole)
         for request, _ in pieces:
             self._keep_opening(request)
-        drawing = [index for index, complete in enumerate(whole) if complete]
-        if not drawing:
-            return [None] * len(pieces)
-        drawn = iter(self._draw([pieces[index][0] for index in drawing], logits[drawing]))
-        return [next(drawn) if complete else None for complete in whole]
+        self._launch([request for (request, _), complete in zip(pieces, whole, strict=True) if complete], tokens)
+
+    def _next_rows(self, request: Request, rows: int) -> Tensor:
+        spoken = _in_the_model(request)
+        if self._lm.lengths[request.slot] == 0:
+            self._program.start(request.slot, request.seed, spoken.index, *spoken.limits)
+            if spoken.opening is not None:
+                self._lm.begin(request.slot, spoken.opening)
+        following, spoken.rest = spoken.rest[:rows], spoken.rest[rows:]
+        return following
 
     def _keep_opening(self, request: Request) -> None:
         """Keep what the language model remembers of a segment's first words, once it has seen them."""
@@ -278,19 +283,33 @@ class Networks:
         if words and self._lm.lengths[request.slot] >= positions and self._openings.find(words) is None:
             self._openings.keep(words, self._lm.remembered(request.slot, positions))
 
-    def decode(self, requests: Sequence[Request]) -> list[Drawn]:
-        """Draw one token for each."""
-        said = torch.tensor([_in_the_model(request).tokens[-1] for request in requests])
-        said = said.to(self._lm.device, non_blocking=True)
-        logits = self._lm.decode([request.slot for request in requests], said)
-        return self._draw(requests, logits)
+    def decode(self, requests: Sequence[Request]) -> None:
+        """Draw one token for each that may have another. `collect` tells them."""
+        going_on = [request for request in requests if _may_go_on(_in_the_model(request))]
+        slots = [request.slot for request in going_on]
+        self._launch(going_on, self._program.decode(slots) if slots else Fetched(NO_TOKENS))
 
-    def _draw(self, requests: Sequence[Request], logits: Tensor) -> list[Drawn]:
-        tokens: list[int] = self._draws.sample([request.slot for request in requests], logits).tolist()
-        return [self._take(request, token) for request, token in zip(requests, tokens, strict=True)]
+    def _launch(self, requests: Sequence[Request], tokens: Fetched) -> None:
+        taking = [(request, _in_the_model(request)) for request in requests]
+        for _, spoken in taking:
+            spoken.asked += 1
+        self._launched.append(_Launched(taking, tokens))
 
-    def _take(self, request: Request, token: int) -> Drawn:
-        spoken = _in_the_model(request)
+    def collect(self, behind: int) -> list[tuple[Request, Drawn]]:
+        """Read the tokens of all steps but the last `behind` ones.
+
+        A token belongs to the segment that was in the slot at its step. Where that has ended since, or its request was
+        closed, it is nobody's.
+        """
+        drawn = []
+        while len(self._launched) > behind:
+            step = self._launched.popleft()
+            for (request, spoken), token in zip(step.taking, step.tokens.tensor().tolist(), strict=True):
+                if not spoken.ended:
+                    drawn.append((request, self._take(request, spoken, token)))
+        return drawn
+
+    def _take(self, request: Request, spoken: _Spoken, token: int) -> Drawn:
         speech = token not in self._lm.stops
         if speech:
             spoken.tokens.append(token)
@@ -367,6 +386,11 @@ class Networks:
 
 def _in_the_model(request: Request) -> _Spoken:
     return next(spoken for spoken in request.segments if not spoken.ended)
+
+
+def _may_go_on(spoken: _Spoken) -> bool:
+    """Whether it has room for another token beside those that are on their way."""
+    return spoken.asked < spoken.limits[1]
 
 
 def _paced(step: _Step, mel: Tensor) -> Tensor:

@@ -1,5 +1,4 @@
-"""The flow's steps as graphs. There is no GPU here: a step is recorded as the list of its operations, with the tensors
-that they read and write, so that a replay sees what lies in those tensors and nothing else, as a CUDA graph does."""
+"""The flow's steps as graphs, recorded without a GPU."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
-from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
 from cosyserve_workers.native import cuda_graphs  # noqa: E402
 from cosyserve_workers.native.cuda_graphs import Graphs, Step  # noqa: E402
@@ -17,29 +15,9 @@ from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Step
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState  # noqa: E402
+from tests.model.native.recording import Recorder  # noqa: E402
 
 CPU = torch.device("cpu")
-
-
-class Recorder:
-    """Records steps as operations."""
-
-    def __init__(self) -> None:
-        self.recorded = 0
-        self.replayed = 0
-
-    def __call__(self, step: Step) -> Step:
-        self.recorded += 1
-        operations = make_fx(step)()
-        results: tuple[Tensor, ...] = operations()
-
-        def replay() -> tuple[Tensor, ...]:
-            self.replayed += 1
-            for result, now in zip(results, operations(), strict=True):
-                result.copy_(now)
-            return results
-
-        return replay
 
 
 @pytest.fixture(scope="module")

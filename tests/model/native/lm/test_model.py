@@ -1,12 +1,9 @@
 """The batched language model, against the CosyVoice library's, and a stream in company against the same one alone."""
 
-import dataclasses
-import json
 import os
-import random
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,7 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.lm.attention import KeyValueCache
-from cosyserve_workers.native.lm.graphs import DecodeGraphs
 from cosyserve_workers.native.lm.model import LanguageModel
-from cosyserve_workers.native.lm.sampling import Sampler
 from cosyserve_workers.native.lm.weights import STOP
 
 CPU = torch.device("cpu")
@@ -189,131 +184,6 @@ def test_a_slots_next_stream_knows_nothing_of_the_last(model: LanguageModel) -> 
     fresh = our_scores(model, 0, stream, tokens)
     our_scores(model, 1, Input.draw("zero_shot", generator), list(range(100, 200)))
     assert torch.equal(our_scores(model, 1, stream, tokens), fresh)
-
-
-@dataclass
-class Stream:
-    """One of many: what it begins with, when, and what has come of it."""
-
-    seed: int
-    begins: int
-    input: Input
-    tokens: list[int] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-
-
-def run_together(model: LanguageModel, streams: list[Stream], steps: int, order: random.Random) -> None:
-    """Decode `steps` tokens of each stream, in random slots and orders; each joins at its own step."""
-    sampler = Sampler(model.slots, steps, model.sizes.vocab, model.stops, CPU)
-    free = list(range(model.slots))
-    running: dict[int, Stream] = {}
-    waiting = sorted(streams, key=lambda stream: stream.begins)
-    pending: dict[int, Tensor] = {}
-    for now in range(1000):
-        while waiting and waiting[0].begins <= now and free:
-            stream = waiting.pop(0)
-            slot = free.pop(order.randrange(len(free)))
-            running[slot] = stream
-            sampler.start(slot, stream.seed, segment=0, minimum=4, maximum=steps)
-            pending[slot] = model.prefill([slot], [stream.input.embed(model)])[0]
-        slots = list(running)
-        order.shuffle(slots)
-        if slots:
-            tokens = sampler.sample(slots, torch.stack([pending[slot] for slot in slots]))
-            for row, slot in enumerate(slots):
-                running[slot].logits.append(pending[slot])
-                running[slot].tokens.append(int(tokens[row]))
-            for row, logits in enumerate(model.decode(slots, tokens)):
-                pending[slots[row]] = logits
-        for slot in [slot for slot, stream in running.items() if len(stream.tokens) == steps]:
-            del running[slot]
-            model.release(slot)
-            free.append(slot)
-        if not running and not waiting:
-            return
-    raise AssertionError("a stream never ended")
-
-
-def test_streams_in_company_say_what_they_say_alone(model: LanguageModel) -> None:
-    """Ten streams, then four more in the slots they leave, joining at random steps.
-
-    A divergence would have to be a draw within 1e-5 of a threshold. With these seeds there is none.
-    """
-    generator = torch.Generator().manual_seed(30)
-    order = random.Random(30)
-    steps = 40
-    together = [
-        Stream(seed=seed, begins=order.randrange(30), input=Input.draw(MODES[seed % 3], generator))
-        for seed in range(14)
-    ]
-    run_together(model, together, steps, order)
-    for stream in together:
-        alone = Stream(stream.seed, 0, stream.input)
-        run_together(model, [alone], steps, order)
-        assert stream.tokens == alone.tokens
-        ours, theirs = torch.stack(stream.logits), torch.stack(alone.logits)
-        assert relative_error(ours, theirs.log_softmax(dim=-1)) <= 1e-4
-
-
-def test_a_seed_says_what_it_has_always_said(model: LanguageModel) -> None:
-    """Tokens that were recorded when the sampler was a program of its own: seeds keep their sound."""
-    generator = torch.Generator().manual_seed(70)
-    for seed, recorded in enumerate(json.loads(Path(__file__).with_name("spoken.json").read_text())):
-        stream = Input.draw(MODES[seed % 3], generator)
-        sampler = Sampler(1, 120, model.sizes.vocab, model.stops, CPU)
-        sampler.start(0, seed, segment=seed // 3, minimum=(6, 60, 30)[seed // 3], maximum=120)
-        logits = model.prefill([0], [stream.embed(model)])
-        for step, token in enumerate(recorded):
-            drawn = sampler.sample([0], logits)
-            assert int(drawn) == token, (seed, step)
-            logits = model.decode([0], drawn)
-        model.release(0)
-
-
-def test_all_slots_in_order_are_read_in_place_with_the_same_outcome(model: LanguageModel) -> None:
-    generator = torch.Generator().manual_seed(40)
-    inputs = [Input.draw("zero_shot", generator).embed(model) for _ in range(10)]
-    model.prefill(range(10), inputs)
-    tokens = torch.randint(0, STOP, (10,), generator=generator)
-    in_place = model.decode(range(10), tokens)
-    for slot in range(10):
-        model.release(slot)
-    model.prefill(range(10), inputs)
-    gathered = model.decode(range(9, -1, -1), tokens.flip(0)).flip(0)
-    assert relative_error(gathered, in_place.log_softmax(dim=-1)) <= 1e-5
-
-
-def test_steps_as_graphs_over_all_slots_are_as_steps_without(model: LanguageModel, monkeypatch: Any) -> None:
-    """All but the recording itself, which takes a GPU: here a graph is the step as it is."""
-    generator = torch.Generator().manual_seed(31)
-    streams = [Stream(seed, begins=3 * seed, input=Input.draw("zero_shot", generator)) for seed in range(14)]
-    wanted = [dataclasses.replace(stream, tokens=[], logits=[]) for stream in streams]
-    run_together(model, wanted, 20, random.Random(1))
-    captured: list[Any] = []
-
-    def capture(step: Any) -> Any:
-        captured.append(step)
-        return step
-
-    monkeypatch.setattr(model, "_graphs", DecodeGraphs(model, capture))
-    run_together(model, streams, 20, random.Random(1))
-    assert captured, "no graph was made"
-    for stream, plain in zip(streams, wanted, strict=True):
-        assert stream.tokens == plain.tokens
-        assert relative_error(torch.stack(stream.logits), torch.stack(plain.logits).log_softmax(dim=-1)) <= 1e-5
-
-
-@pytest.mark.parametrize("broken", ["wrong", "impossible"])
-def test_graphs_that_do_not_work_are_left_out(model: LanguageModel, monkeypatch: Any, broken: str) -> None:
-    def capture(step: Any) -> Any:
-        if broken == "impossible":
-            raise RuntimeError("operation not permitted when stream is capturing")
-        return lambda: (step()[0] + 1e3,)
-
-    stream = Input.draw("zero_shot", torch.Generator().manual_seed(32))
-    wanted = our_scores(model, 2, stream, [5, 6, 7]).log_softmax(dim=-1)
-    monkeypatch.setattr(model, "_graphs", DecodeGraphs(model, capture))
-    assert relative_error(our_scores(model, 2, stream, [5, 6, 7]), wanted) <= 1e-5
 
 
 def test_a_stream_may_fill_its_slot_and_no_more(small_checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """The batched sampler, against a plain one written from the definition and fed with the same draws."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -15,6 +16,10 @@ CPU = torch.device("cpu")
 
 def sampler_for(slots: int, steps: int, vocab: int = VOCAB) -> Sampler:
     return Sampler(slots, steps, vocab, range(STOP, vocab), CPU)
+
+
+def draw(sampler: Sampler, slots: Iterable[int], logits: Tensor) -> Tensor:
+    return sampler.step(torch.tensor(list(slots)), logits)
 
 
 def plain_token(logits: Tensor, spoken: list[int], minimum: int, draws: Tensor) -> int:
@@ -71,7 +76,7 @@ def test_tokens_are_those_of_the_plain_sampler(sharpness: float, dtype: torch.dt
     for step in range(steps):
         logits = random_logits(slots, sharpness, generator).to(dtype).float()
         order = torch.randperm(slots, generator=generator).tolist()
-        tokens = sampler.sample(order, logits).tolist()
+        tokens = draw(sampler, order, logits).tolist()
         for row, (slot, token) in enumerate(zip(order, tokens, strict=True)):
             assert token == plain_token(logits[row], spoken[slot], minimum, draws[slot][step])
             assert token != STOP or step >= minimum
@@ -85,7 +90,7 @@ def test_a_repeated_token_is_masked_before_drawing_again() -> None:
     sampler.start(0, seed=3, segment=0, minimum=0, maximum=30)
     logits = torch.zeros(1, VOCAB)
     logits[0, 77] = 40.0
-    tokens = [sampler.sample([0], logits).item() for _ in range(30)]
+    tokens = [draw(sampler, [0], logits).item() for _ in range(30)]
     spoken = [step for step, token in enumerate(tokens) if token == 77]
     assert spoken == [0, 11, 22]  # ten others must go by
 
@@ -98,7 +103,7 @@ def test_all_stops_wait_for_the_minimum(vocab: int, stop: int) -> None:
     sampler.start(0, seed=5, segment=0, minimum=4, maximum=8)
     logits = torch.zeros(1, vocab)
     logits[0, stop] = 50.0
-    tokens = [sampler.sample([0], logits).item() for _ in range(5)]
+    tokens = [draw(sampler, [0], logits).item() for _ in range(5)]
     assert tokens.index(stop) == 4
     assert max(tokens[:4]) < STOP
 
@@ -108,8 +113,8 @@ def test_equal_scores_are_taken_by_rising_id() -> None:
     sampler.start(0, seed=6, segment=0, minimum=0, maximum=200)
     seen: set[int] = set()
     for _ in range(200):
-        sampler._spoken.fill_(-1)  # nothing counts as repeated
-        seen.add(int(sampler.sample([0], torch.zeros(1, VOCAB)).item()))
+        sampler._state[:, 2:] = -1  # nothing counts as repeated
+        seen.add(int(draw(sampler, [0], torch.zeros(1, VOCAB)).item()))
     assert seen == set(range(25))
 
 
@@ -122,7 +127,7 @@ def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
     for slot in range(5):
         shared.start(slot, seed=50, segment=0, minimum=0, maximum=30)
     for step in range(5):
-        shared.sample([0, 1, 3], others[step, :3])
+        draw(shared, [0, 1, 3], others[step, :3])
     shared.start(3, seed=9, segment=2, minimum=3, maximum=30)
     for step, row in enumerate(logits):
         company = [0, 3, 4] if step % 2 else [3]
@@ -130,8 +135,8 @@ def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
         if step % 5 == 0:
             for slot in (0, 4):
                 shared.start(slot, seed=step, segment=0, minimum=0, maximum=30)
-        token = shared.sample(company, scores)[company.index(3)]
-        assert token == alone.sample([0], row[None])[0]
+        token = draw(shared, company, scores)[company.index(3)]
+        assert token == draw(alone, [0], row[None])[0]
 
 
 def test_draws_depend_on_seed_segment_and_step_alone() -> None:
@@ -151,10 +156,10 @@ def test_tokens_come_as_often_as_they_should() -> None:
         sampler.start(slot, seed=slot, segment=0, minimum=0, maximum=2)
     logits = torch.full((count, VOCAB), -30.0)
     logits[:, 5:9] = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
-    tokens = sampler.sample(range(count), logits)
+    tokens = draw(sampler, range(count), logits)
     shares = [(tokens == token).float().mean().item() for token in range(5, 9)]
     assert shares == pytest.approx([4 / 9, 3 / 9, 2 / 9, 0.0], abs=0.03)
-    again = sampler.sample(range(count), logits)
+    again = draw(sampler, range(count), logits)
     assert not (again == tokens).any()
     assert (again == 8).any()  # outside the nucleus
 
@@ -163,10 +168,10 @@ def test_a_draw_at_the_very_end_takes_the_last_token_left() -> None:
     sampler = sampler_for(1, 2)
     sampler.start(0, seed=0, segment=0, minimum=1, maximum=2)
     sampler._draws.fill_(math.nextafter(1.0, 0.0))
-    sampler._spoken.fill_(0)
+    sampler._state[:, 2:] = 0
     logits = torch.full((1, VOCAB), -math.inf)
     logits[0, :3] = torch.tensor([9.0, 0.0, 0.0])
-    assert sampler.sample([0], logits).item() == 2
+    assert draw(sampler, [0], logits).item() == 2
 
 
 def test_limits() -> None:

@@ -4,7 +4,7 @@ import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -57,34 +57,73 @@ def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> 
     return torch.frombuffer(pages, dtype=dtype).view(shape)
 
 
-class StepAttention:
-    """One new token for each of B streams. Shapes depend on B and `span` alone, and nothing waits for the device.
+@dataclass(frozen=True)
+class Turns:
+    """Rotary positions (RoPE) of some rows.
 
-    slots: [B] int64; all of the cache's, in order, if None: their keys and values are then read where they lie.
-    positions: [B] int64, where the new token goes. span: how many positions are looked at, more than any of those.
+    cos, sin: [N, 1, head_dim]; `sin` carries the signs. heads, kv_heads: how many of each a row has.
     """
 
-    def __init__(self, cache: KeyValueCache, slots: Tensor | None, positions: Tensor, span: int) -> None:
+    cos: Tensor
+    sin: Tensor
+    heads: int
+    kv_heads: int
+
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[N, (heads + 2 kv_heads) * d] as turned queries [N, heads, d], turned keys and plain values [N, kv_heads, d].
+
+        As Qwen2 has it, (a, b) -> (a cos - b sin, b cos + a sin) of the halves a, b.
+        """
+        width = self.cos.shape[-1]
+        rows = projected.view(len(projected), -1, width)
+        turned = rows[:, : self.heads + self.kv_heads]
+        turned = torch.addcmul(turned * self.cos, turned.roll(width // 2, dims=-1), self.sin)
+        return turned[:, : self.heads], turned[:, self.heads :], rows[:, self.heads + self.kv_heads :]
+
+
+class Attention(Protocol):
+    """One layer after another, of rows that belong to streams in the cache."""
+
+    def __call__(self, layer: int, projected: Tensor) -> Tensor:
+        """Remember keys and values, then attend.
+
+        projected: [N, (heads + 2 kv_heads) * d], queries, keys and values side by side. Returns [N, heads * d].
+        """
+
+
+class RowAttention:
+    """One row for each of N places, whichever streams they are of. Shapes depend on N and `span` alone.
+
+    slots: [N] int64; the cache's first N, in order, if None: their keys and values are then read where they lie.
+    positions: [N] int64, where the rows go. span: how many positions are looked at, more than any of those. Rows of
+    one stream see each other up to themselves. This is the plain twin of `kernels.RowAttention`.
+    """
+
+    def __init__(self, cache: KeyValueCache, turns: Turns, slots: Tensor | None, positions: Tensor, span: int) -> None:
         self._cache = cache
+        self._turns = turns
         self._gathered = slots
         self._rows = torch.arange(len(positions), device=positions.device) if slots is None else slots
         self._positions = positions
         self._span = span
-        seen = torch.arange(span, device=positions.device) <= positions[:, None]
-        self._mask = seen[:, None, None, :]
+        unseen = torch.arange(span, device=positions.device) > positions[:, None]
+        self._mask = _minus_infinity(unseen, cache.keys.dtype)[:, None, None, :]
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Remember, then attend. query: [B, heads, d]; key, value: [B, kv_heads, d]. Returns [B, heads * d]."""
+    def __call__(self, layer: int, projected: Tensor) -> Tensor:
+        """As `Attention`."""
+        query, key, value = self._turns.split(projected)
         keys, values = self._cache.keys[layer], self._cache.values[layer]
         keys[self._rows, :, self._positions] = key
         values[self._rows, :, self._positions] = value
-        keys, values = keys[:, :, : self._span], values[:, :, : self._span]
-        if self._gathered is not None:
-            keys, values = keys.index_select(0, self._gathered), values.index_select(0, self._gathered)
-        # The heads that share keys are given as so many queries: nothing is repeated.
         batch, kv_heads, width = key.shape
-        grouped = query.view(batch, kv_heads, -1, width)
+        # The heads that share keys are given as so many queries: nothing is repeated.
+        grouped = query.reshape(batch, kv_heads, -1, width)
+        keys, values = self._seen(keys), self._seen(values)
         return scaled_dot_product_attention(grouped, keys, values, attn_mask=self._mask).reshape(batch, -1)
+
+    def _seen(self, tensor: Tensor) -> Tensor:
+        tensor = tensor[:, :, : self._span]
+        return tensor[: len(self._rows)] if self._gathered is None else tensor.index_select(0, self._gathered)
 
 
 @dataclass(frozen=True)
@@ -95,46 +134,57 @@ class Piece:
     start: int
     count: int
 
+    @property
+    def end(self) -> int:
+        """The position after its last."""
+        return self.start + self.count
+
 
 class PieceAttention:
     """Pieces of any lengths, packed one after another without padding; each sees its own stream, up to itself."""
 
-    def __init__(self, cache: KeyValueCache, pieces: Sequence[Piece]) -> None:
+    def __init__(self, cache: KeyValueCache, turns: Turns, pieces: Sequence[Piece]) -> None:
         self._cache = cache
+        self._turns = turns
         self._pieces = pieces
-        device = cache.keys.device
-        self._masks = [
-            None
-            if piece.count == 1
-            else torch.ones(piece.count, piece.start + piece.count, dtype=torch.bool, device=device).tril(piece.start)
-            for piece in pieces
-        ]
+        self._group = turns.heads // turns.kv_heads
+        self._masks = [self._mask(piece) for piece in pieces]
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Remember, then attend. query: [N, heads, d]; key, value: [N, kv_heads, d]. Returns [N, heads * d]."""
+    def _mask(self, piece: Piece) -> Tensor | None:
+        """Of the heads that share keys, one after the other: [group * count, end]."""
+        if piece.count == 1:
+            return None
+        device, dtype = self._cache.keys.device, self._cache.keys.dtype
+        unseen = torch.ones(piece.count, piece.end, dtype=torch.bool, device=device).triu(piece.start + 1)
+        return _minus_infinity(unseen, dtype).repeat(self._group, 1)
+
+    def __call__(self, layer: int, projected: Tensor) -> Tensor:
+        """As `Attention`."""
+        query, key, value = self._turns.split(projected)
         attended = []
         row = 0
         for piece, mask in zip(self._pieces, self._masks, strict=True):
             rows = slice(row, row + piece.count)
             row += piece.count
-            end = piece.start + piece.count
-            keys = self._cache.keys[layer, piece.slot, :, :end]
-            values = self._cache.values[layer, piece.slot, :, :end]
+            keys = self._cache.keys[layer, piece.slot, :, : piece.end]
+            values = self._cache.values[layer, piece.slot, :, : piece.end]
             keys[:, piece.start :] = key[rows].transpose(0, 1)
             values[:, piece.start :] = value[rows].transpose(0, 1)
-            attended.append(_attend_grouped(query[rows], keys, values, mask))
+            attended.append(self._attend(query[rows], keys, values, mask))
         return torch.cat(attended)
 
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Within one stream, the heads that share keys as more queries: nothing is repeated but the mask.
 
-def _attend_grouped(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attend within one stream, the heads that share keys as more queries: nothing is repeated but the mask.
+        query: [T, heads, d]; keys, values: [kv_heads, n, d]. Returns [T, heads * d].
+        """
+        count, _, width = query.shape
+        kv_heads = keys.shape[0]
+        grouped = query.view(count, kv_heads, self._group, width).permute(1, 2, 0, 3).reshape(1, kv_heads, -1, width)
+        attended = scaled_dot_product_attention(grouped, keys[None], values[None], attn_mask=mask)
+        return attended.view(kv_heads, self._group, count, width).permute(2, 0, 1, 3).reshape(count, -1)
 
-    query: [T, heads, d]; keys, values: [kv_heads, n, d]; mask: [T, n] bool. Returns [T, heads * d].
-    """
-    count, heads, width = query.shape
-    kv_heads = keys.shape[0]
-    group = heads // kv_heads
-    grouped = query.view(count, kv_heads, group, width).permute(1, 2, 0, 3).reshape(1, kv_heads, -1, width)
-    repeated = None if mask is None else mask.repeat(group, 1)
-    attended = scaled_dot_product_attention(grouped, keys[None], values[None], attn_mask=repeated)
-    return attended.view(kv_heads, group, count, width).permute(2, 0, 1, 3).reshape(count, -1)
+
+def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores, made once for all layers: nought, and minus infinity `where` nothing is to be seen."""
+    return torch.zeros(where.shape, dtype=dtype, device=where.device).masked_fill_(where, -torch.inf)

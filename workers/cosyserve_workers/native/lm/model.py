@@ -11,10 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
-from cosyserve_workers.native.cuda_graphs import CudaRecorder
-from cosyserve_workers.native.lm.attention import KeysAndValues, KeyValueCache, Piece, PieceAttention, StepAttention
-from cosyserve_workers.native.lm.graphs import DecodeGraphs
-from cosyserve_workers.native.lm.weights import Layer, Sizes, Weights, load_weights
+from cosyserve_workers.native.lm.attention import (
+    Attention,
+    KeysAndValues,
+    KeyValueCache,
+    Piece,
+    PieceAttention,
+    RowAttention,
+    Turns,
+)
+from cosyserve_workers.native.lm.weights import Sizes, Weights, load_weights
+from cosyserve_workers.native.transfers import send
 
 _SOS, _TASK = 0, 1
 _SPAN_STEP = 64
@@ -27,21 +34,23 @@ class LanguageModel:
     A stream takes a slot with its first `prefill`, goes on with `decode`, and gives it back with `release`. Streams
     come and go at any step; what one is given does not depend on the others, up to rounding.
 
-    sizes: numbers of the network. lengths: positions taken in each slot.
+    sizes: numbers of the network. lengths: positions taken in each slot. scratch: a slot that is nobody's, for rows
+    that fill up a batch.
     """
 
     def __init__(self, weights: Weights, slots: int, max_tokens: int) -> None:
         self.sizes: Sizes = weights.sizes
         self.device: torch.device = weights.norm.device
         self.dtype: torch.dtype = weights.speech.dtype
-        self.slots = slots
+        self.slots = self.scratch = slots
         self.max_tokens = max_tokens
         self.lengths = [0] * slots
         self._weights = weights
         self._cache = KeyValueCache(
-            (self.sizes.layers, slots, self.sizes.kv_heads, max_tokens, self.sizes.head_dim), self.device, self.dtype
+            (self.sizes.layers, slots + 1, self.sizes.kv_heads, max_tokens, self.sizes.head_dim),
+            self.device,
+            self.dtype,
         )
-        self._graphs = DecodeGraphs(self, CudaRecorder()) if self.device.type == "cuda" else None
         self._cos, self._sin = _rotary_tables(self.sizes, max_tokens, self.device, self.dtype)
 
     @classmethod
@@ -67,16 +76,19 @@ class LanguageModel:
 
         prompt_text: [n] ids of the prompt's transcript in the mode zero_shot, of the instruction in instruct2, none in
         cross_lingual. text: [m] ids of the segment. prompt_speech: [k] speech tokens of the prompt in zero_shot, none
-        in the others. Returns [n + m + k + 2, hidden].
+        in the others. All on the host. Returns [n + m + k + 2, hidden].
         """
-        start = self._weights.start
-        words = self._weights.text[torch.cat([prompt_text, text]).to(self.device, torch.int64)]
-        return torch.cat([start[_SOS, None], words, start[_TASK, None], self.embed_speech(prompt_speech)])
+        words = len(prompt_text) + len(text)
+        ids = send(torch.cat([prompt_text, text, prompt_speech]).to(torch.int64), self.device)
+        start, text_table = self._weights.start, self._weights.text
+        return torch.cat(
+            [start[_SOS, None], text_table[ids[:words]], start[_TASK, None], self.embed_speech(ids[words:])]
+        )
 
     @torch.inference_mode()
     def embed_speech(self, tokens: Tensor) -> Tensor:
-        """Return the input for speech tokens: [k] ids -> [k, hidden]."""
-        return self._weights.speech[tokens.to(self.device, torch.int64)]
+        """Return the input for speech tokens: [k] int64 on the model's device -> [k, hidden]."""
+        return self._weights.speech[tokens]
 
     @torch.inference_mode()
     def begin(self, slot: int, opening: KeysAndValues) -> None:
@@ -99,13 +111,11 @@ class LanguageModel:
         Returns logits, as `decode` does, of the token after each input. Those after a piece that is not the last mean
         nothing. Raises ValueError where a slot has no room.
         """
-        pieces = [Piece(slot, self.lengths[slot], len(rows)) for slot, rows in zip(slots, inputs, strict=True)]
-        for piece in pieces:
-            self._make_room(piece.slot, piece.count)
-        starts = [torch.arange(piece.start, piece.start + piece.count, device=self.device) for piece in pieces]
+        pieces = self.take(slots, [len(rows) for rows in inputs])
+        positions = torch.cat([torch.arange(piece.start, piece.end) for piece in pieces])
         last = torch.tensor([piece.count for piece in pieces]).cumsum(0) - 1
-        attention = PieceAttention(self._cache, pieces)
-        return self._logits(self._run(torch.cat(list(inputs)), torch.cat(starts), attention, last.to(self.device)))
+        attention = PieceAttention(self._cache, self._turns(send(positions, self.device)), pieces)
+        return self.run(torch.cat(list(inputs)), attention, send(last, self.device))
 
     @torch.inference_mode()
     def decode(self, slots: Sequence[int], tokens: Tensor) -> Tensor:
@@ -115,76 +125,53 @@ class LanguageModel:
         softmax: upstream hands its sampler their log-softmax, which differs by a constant that no sampler sees.
         Raises ValueError where a slot has no room.
         """
-        positions = [min(length, self.max_tokens - 1) for length in self.lengths]
-        for slot in slots:
-            self._make_room(slot, 1)
-        longest = max(self.lengths[slot] for slot in slots)
-        span = min(self.max_tokens, -(-longest // _SPAN_STEP) * _SPAN_STEP)
-        if self._graphs is not None:
-            return self._graphs.decode(slots, tokens, positions, span)
-        every = list(slots) == list(range(self.slots))
-        index = None if every else torch.tensor(slots).to(self.device, non_blocking=True)
-        own = torch.tensor([positions[slot] for slot in slots])
-        return self.step(index, tokens, own.to(self.device, non_blocking=True), span)
+        pieces = self.take(slots, [1] * len(slots))
+        span = min(self.max_tokens, -(-max(piece.end for piece in pieces) // _SPAN_STEP) * _SPAN_STEP)
+        first = list(slots) == list(range(len(slots)))
+        places = send(torch.tensor([[piece.slot, piece.start] for piece in pieces]).t().contiguous(), self.device)
+        attention = self.attention(None if first else places[0], places[1], span)
+        return self.run(self.embed_speech(tokens), attention)
 
-    def step(self, slots: Tensor | None, tokens: Tensor, positions: Tensor, span: int) -> Tensor:
-        """Run one decode step without book-keeping: the part that a CUDA graph can hold.
-
-        Shapes depend on B and `span` alone; no value reaches the host. slots: [B] int64, or None for all in order;
-        tokens, positions: [B] int64; span: how far attention looks, more than any position. Returns as `decode`.
-        """
-        attention = StepAttention(self._cache, slots, positions, span)
-        return self._logits(self._run(self._weights.speech[tokens], positions, attention))
+    def take(self, slots: Sequence[int], counts: Sequence[int]) -> list[Piece]:
+        """Take so many positions in each slot. Raises ValueError where one has no room: none is taken then."""
+        pieces = [Piece(slot, self.lengths[slot], count) for slot, count in zip(slots, counts, strict=True)]
+        for piece in pieces:
+            if piece.end > self.max_tokens:
+                raise ValueError(f"slot {piece.slot} has room for {self.max_tokens} positions, {piece.end} are needed")
+        for piece in pieces:
+            self.lengths[piece.slot] = piece.end
+        return pieces
 
     def release(self, slot: int) -> None:
         """Give a slot back; the next stream in it starts from nothing."""
         self.lengths[slot] = 0
 
-    def _make_room(self, slot: int, count: int) -> None:
-        taken = self.lengths[slot] + count
-        if taken > self.max_tokens:
-            raise ValueError(f"slot {slot} has room for {self.max_tokens} positions, {taken} are needed")
-        self.lengths[slot] = taken
+    def attention(self, slots: Tensor | None, positions: Tensor, span: int | None = None) -> Attention:
+        """For rows anywhere, as `RowAttention`. span: all positions if None: shapes then depend on N alone."""
+        return RowAttention(self._cache, self._turns(positions), slots, positions, span or self.max_tokens)
 
-    def _run(
-        self,
-        x: Tensor,
-        positions: Tensor,
-        attention: StepAttention | PieceAttention,
-        wanted: Tensor | None = None,
-    ) -> Tensor:
-        """Run the decoder's layers: [N, hidden] at `positions` [N] -> [N, hidden], not yet normalised.
+    def run(self, x: Tensor, attention: Attention, wanted: Tensor | None = None) -> Tensor:
+        """Run the network without book-keeping: [N, hidden] -> [N, vocab] float32 logits.
 
-        wanted: [n] int64, which of them to return, all if None.
+        Nothing waits for the device. wanted: [n] int64, which rows to return, all if None.
         """
-        cos, sin = self._cos[positions], self._sin[positions]
         last = len(self._weights.layers) - 1
         for index, layer in enumerate(self._weights.layers):
-            query, key, value = self._project(layer, x, cos, sin)
-            heard = attention(index, query, key, value)
+            heard = attention(index, layer.qkv(self._norm(x, layer.attention_norm)))
             if index == last and wanted is not None:
                 # Nobody attends to what the rest becomes from here on.
                 x, heard = x[wanted], heard[wanted]
-            x = x + layer.out(heard)
+            x = layer.out.added(heard, x)
             gate, up = layer.gate_up(self._norm(x, layer.mlp_norm)).chunk(2, dim=-1)
-            x = x + layer.down(silu(gate) * up)
-        return x
+            x = layer.down.added(silu(gate) * up, x)
+        norm = self._weights.norm
+        return self._weights.head(self._norm(x.to(norm.dtype), norm)).float()
 
-    def _project(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rotated queries [N, heads, d], rotated keys and plain values [N, kv_heads, d]."""
-        sizes = self.sizes
-        heads = layer.qkv(self._norm(x, layer.attention_norm)).view(len(x), -1, sizes.head_dim)
-        turned = heads[:, : sizes.heads + sizes.kv_heads]
-        # RoPE as Qwen2 has it, (a, b) -> (a cos - b sin, b cos + a sin) of the halves a, b; `sin` carries the signs.
-        turned = torch.addcmul(turned * cos, turned.roll(sizes.head_dim // 2, dims=-1), sin)
-        return turned[:, : sizes.heads], turned[:, sizes.heads :], heads[:, sizes.heads + sizes.kv_heads :]
+    def _turns(self, positions: Tensor) -> Turns:
+        return Turns(self._cos[positions], self._sin[positions], self.sizes.heads, self.sizes.kv_heads)
 
     def _norm(self, x: Tensor, scale: Tensor) -> Tensor:
         return rms_norm(x, (self.sizes.hidden,), scale, self.sizes.eps)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        norm = self._weights.norm
-        return self._weights.head(self._norm(x.to(norm.dtype), norm)).float()
 
 
 def _rotary_tables(sizes: Sizes, max_tokens: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+
+from cosyserve_workers.native.transfers import pinned
 
 TOP_P = 0.8
 TOP_K = 25
@@ -31,6 +32,8 @@ MIN_RATIO, MAX_RATIO = 2, 20
 """Speech tokens for each token of the text (the segment's own, without prompt text or instruction)."""
 
 _NONE = -1
+_SPOKEN = 2
+"""Where a stream's last tokens begin in its state."""
 
 
 def length_limits(text_tokens: int) -> tuple[int, int]:
@@ -50,18 +53,21 @@ def uniform_draws(seed: int, segment: int, steps: int) -> Tensor:
 class Sampler:
     """Draws a token for each stream of a batch. All state lies on `device`; nothing here waits for it.
 
-    slots: how many streams there are. max_steps: the most tokens of one segment. vocab: how many ids there are.
-    stops: those of them that end the speech.
+    slots: how many streams there are; one more, the last, is nobody's, for rows that fill up a batch. max_steps: the
+    most tokens of one segment. vocab: how many ids there are. stops: those of them that end the speech.
     """
 
     def __init__(self, slots: int, max_steps: int, vocab: int, stops: Sequence[int], device: torch.device) -> None:
+        self.slots = slots
         self.max_steps = max_steps
-        self._device = device
-        self._draws = torch.zeros(slots, max_steps, 2, dtype=torch.float64, device=device)
-        self._steps = torch.zeros(slots, dtype=torch.int64, device=device)
-        self._minimum = torch.zeros(slots, dtype=torch.int64, device=device)
-        self._spoken = torch.full((slots, WINDOW), _NONE, dtype=torch.int64, device=device)
+        self.device = device
+        self._draws = torch.zeros(slots + 1, max_steps, 2, dtype=torch.float64, device=device)
+        # Of each stream: its step, its minimum, and the tokens drawn last.
+        self._state = torch.full((slots + 1, _SPOKEN + WINDOW), _NONE, dtype=torch.int64, device=device)
+        self._state[:, :_SPOKEN] = 0
         self._stops = torch.isin(torch.arange(vocab), torch.tensor(stops)).to(device)
+        self._id_bits = (vocab - 1).bit_length()
+        self._backwards = torch.arange(vocab - 1, -1, -1, device=device)
 
     @torch.inference_mode()
     def start(self, slot: int, seed: int, segment: int, minimum: int, maximum: int) -> None:
@@ -71,70 +77,58 @@ class Sampler:
         """
         if maximum > self.max_steps:
             raise ValueError(f"{maximum} steps asked for, there is room for {self.max_steps}")
-        self._draws[slot, :maximum] = uniform_draws(seed, segment, maximum).to(self._device, non_blocking=True)
-        self._steps[slot] = 0
-        self._minimum[slot] = minimum
-        self._spoken[slot] = _NONE
-
-    def sample(self, slots: Sequence[int], logits: Tensor) -> Tensor:
-        """Draw the next token of the streams in `slots`: [B, vocab] float32 logits -> [B] int64, on the device."""
-        return self.step(torch.tensor(slots).to(self._device, non_blocking=True), logits)
+        state = torch.tensor([0, minimum, *[_NONE] * WINDOW])
+        for place, values in (
+            (self._draws[slot, :maximum], uniform_draws(seed, segment, maximum)),
+            (self._state[slot], state),
+        ):
+            place.copy_(pinned(values, self.device), non_blocking=True)
 
     @torch.inference_mode()
     def step(self, slots: Tensor, logits: Tensor) -> Tensor:
-        """Do what `sample` does for slots, [B] int64, that are on the device already: shapes depend on B alone."""
-        steps = self._steps[slots]
+        """Draw the next token of the streams in `slots`: [B] int64, [B, vocab] float32 -> [B] int64, on the device.
+
+        Shapes depend on B alone.
+        """
+        state = self._state.index_select(0, slots)
+        steps, minimum, spoken = state[:, 0], state[:, 1:_SPOKEN], state[:, _SPOKEN:]
         draws = self._draws[slots, steps.clamp(max=self.max_steps - 1)]
-        spoken = self._spoken[slots]
-        early = steps < self._minimum[slots]
-        scores = logits.float().masked_fill(early[:, None] & self._stops, -torch.inf)
-        tokens = draw_from_nucleus(scores, draws[:, 0])
-        repeated = (spoken == tokens[:, None]).sum(dim=1) >= WINDOW * TAU_R
-        again = draw_from_all(mask_tokens(scores, tokens, where=repeated), draws[:, 1])
+        scores = logits.masked_fill((steps[:, None] < minimum) & self._stops, -torch.inf)
+        tokens = draw_from_nucleus(*self._largest(scores.softmax(dim=-1)), draws[:, :1])
+        repeated = (spoken == tokens).sum(dim=1, keepdim=True) >= WINDOW * TAU_R
+        again = draw_from_all(scores.scatter_(1, tokens, -torch.inf), draws[:, 1:])
         tokens = torch.where(repeated, again, tokens)
-        self._spoken[slots, steps % WINDOW] = tokens
-        self._steps[slots] = steps + 1
-        return tokens
+        self._state[slots] = torch.cat([state[:, :1] + 1, minimum, spoken[:, 1:], tokens], dim=1)
+        return tokens[:, 0]
+
+    def _largest(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the `TOP_K` largest of each row and their ids, equal ones by rising id.
+
+        Scores in half precision are often equal, and `topk` promises no order among equals. So it is given integers
+        that are never equal: the bits of a float32, which rise with it from nought on, above the id, counted down.
+        """
+        keys = torch.add(self._backwards, probabilities.view(torch.int32), alpha=1 << self._id_bits)
+        tokens = keys.topk(TOP_K, dim=-1).indices
+        return probabilities.gather(1, tokens), tokens
 
 
-def mask_tokens(scores: Tensor, tokens: Tensor, where: Tensor) -> Tensor:
-    """Return [B, vocab] scores with minus infinity at each row's token, [B] int64, in the rows `where`, [B] bool."""
-    value = torch.where(where, -torch.inf, scores.gather(1, tokens[:, None])[:, 0])
-    return scores.scatter(1, tokens[:, None], value[:, None])
-
-
-def draw_from_nucleus(scores: Tensor, draws: Tensor) -> Tensor:
-    """Draw by the nucleus rule: [B, vocab] float32 scores, [B] float64 draws in [0, 1) -> [B] int64 tokens."""
-    probabilities, tokens = _largest(scores.softmax(dim=-1))
-    mass = probabilities.double()
-    before = pad(mass.cumsum(dim=-1)[:, :-1], (1, 0))
-    kept = mass.where(before < TOP_P, 0.0)
-    return tokens.gather(1, _invert(kept.cumsum(dim=-1), draws)[:, None])[:, 0]
+def draw_from_nucleus(probabilities: Tensor, tokens: Tensor, draws: Tensor) -> Tensor:
+    """Draw by the nucleus rule: the largest probabilities and their ids, [B, TOP_K], draws [B, 1] -> [B, 1] tokens."""
+    summed = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    last = (summed[:, :-1] < TOP_P).sum(dim=-1, keepdim=True)
+    return tokens.gather(1, _place(summed, summed.gather(1, last), draws))
 
 
 def draw_from_all(scores: Tensor, draws: Tensor) -> Tensor:
-    """Draw by the probabilities themselves: [B, vocab] float32 scores, [B] float64 draws -> [B] int64 tokens."""
-    return _invert(scores.softmax(dim=-1).double().cumsum(dim=-1), draws)
+    """Draw by the probabilities themselves: [B, vocab] float32 scores, [B, 1] float64 draws -> [B, 1] int64 tokens."""
+    summed = scores.softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    return _place(summed, summed[:, -1:], draws)
 
 
-def _largest(probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the `TOP_K` largest of each row and their ids, equal ones by rising id.
+def _place(summed: Tensor, whole: Tensor, draws: Tensor) -> Tensor:
+    """Return the first place in each row of running sums, [B, n], that is above the draw's share of the whole: [B, 1].
 
-    Scores in half precision are often equal, and `topk` promises no order among equals. So it is given integers that
-    are never equal: the bits of a float32, which rise with it from nought on, above those of the id, counted down.
+    There is one: a draw is a float64 below 1, and so its share is below the whole, however it is rounded.
     """
-    vocab = probabilities.shape[-1]
-    bits = vocab.bit_length()
-    backwards = torch.arange(vocab - 1, -1, -1, device=probabilities.device)
-    keys = (probabilities.view(torch.int32).to(torch.int64) << bits) + backwards
-    tokens = vocab - 1 - (keys.topk(TOP_K, dim=-1).values & ((1 << bits) - 1))
-    return probabilities.gather(1, tokens), tokens
-
-
-def _invert(summed: Tensor, draws: Tensor) -> Tensor:
-    """Return the first place in each row of running sums, [B, n], that is above the draw's share of the last: [B]."""
-    targets = draws[:, None] * summed[:, -1:]
-    places = torch.searchsorted(summed, targets, right=True)[:, 0]
-    # The product may round up to the whole: the last place that adds anything is then the answer.
-    last = torch.searchsorted(summed, summed[:, -1:].contiguous(), right=False)[:, 0]
-    return torch.minimum(places, last).clamp(max=summed.shape[-1] - 1)
+    # What is no number has no place; an id beyond the last would end the process on a GPU.
+    return torch.searchsorted(summed, draws * whole, right=True).clamp_(max=summed.shape[-1] - 1)
