@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.flow.flow import FlowStep
-from cosyserve_workers.native.flow.memory import Block, BlockPool, Carry, EncoderLeft
+from cosyserve_workers.native.flow.memory import Page, PagePool
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CHUNK_TOKENS, FRAMES_PER_TOKEN, LOOKAHEAD_TOKENS, MEL_BINS
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.lanes import Lanes
@@ -24,7 +24,7 @@ from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
 
 NOTHING = torch.zeros(0)
 ENDLESS = 2**60
-BLOCK_BYTES = 230_809_600
+PAGE_BYTES = 230_809_600
 """Of a chunk's state, in float32 at full size: only a tight budget asks for it."""
 
 
@@ -64,10 +64,9 @@ class Imagined:
         self._cost = cost
         self._tokens = tokens
         self._left: dict[int, int] = {}
-        self._block = Block(NOTHING, NOTHING, NOTHING)
-        self._carry = Carry(EncoderLeft(NOTHING, NOTHING), NOTHING, NOTHING, NOTHING, ())
-        self._pool = cast("BlockPool", self)
-        self.block_bytes = BLOCK_BYTES
+        self._page = cast("Page", object())
+        self._pool = cast("PagePool", self)
+        self.page_bytes = PAGE_BYTES
         memory = plan_memory(Room(self.device, ENDLESS, ENDLESS), 0, 0, ENDLESS)
         self.networks = Networks(*cast("Any", ((self, self, self, _Vocoder()), plan, memory)))
         """The real ones, with these in them."""
@@ -114,24 +113,20 @@ class Imagined:
 
     def voice_bytes(self, prompt_tokens: int) -> int:
         """As `Flow`."""
-        return max(prompt_tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS * self.block_bytes
+        return max(prompt_tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS * self.page_bytes
 
     def voice_state(self, prompt_tokens: Tensor, prompt_mel: Tensor, *_: Tensor, most_bytes: int) -> VoiceState:
         """As `Flow`. It costs nothing: the voice was seen before."""
-        chunks = min(self.voice_bytes(len(prompt_tokens)), max(most_bytes, 0)) // self.block_bytes
-        carry = self._carry._replace(blocks=(self._block,) * chunks)
-        return VoiceState(prompt_tokens, prompt_mel, NOTHING, carry, chunks * self.block_bytes)
+        chunks = min(self.voice_bytes(len(prompt_tokens)), max(most_bytes, 0)) // self.page_bytes
+        return VoiceState(prompt_tokens, prompt_mel, NOTHING, (self._page,) * chunks, chunks * self.page_bytes)
 
     def bytes_after(self, stream: FlowStream, tokens: int) -> int:
         """As `Flow`."""
         chunks = max(len(stream.tokens) + tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
-        return max(chunks - len(stream.voice.carry.blocks), 0) * self.block_bytes
+        return max(chunks - len(stream.voice.pages), 0) * self.page_bytes
 
     def reserve(self, tokens: int) -> None:
         """As `Flow`."""
-
-    def give_back(self, blocks: Sequence[Block]) -> None:
-        """As `BlockPool`."""
 
     def open(self, voice: VoiceState) -> FlowStream:
         """As `Flow`."""
@@ -144,13 +139,13 @@ class Imagined:
         for step in steps:
             stream = step.stream
             stream.tokens = torch.cat([stream.tokens, step.tokens])
-            start = len(stream.carry.blocks) * CHUNK_FRAMES
+            start = len(stream.pages) * CHUNK_FRAMES
             end = FRAMES_PER_TOKEN * (len(stream.tokens) if step.final else stream.chunks_solvable * CHUNK_TOKENS)
             parts.append(Solved(start, end - start))
             mels.append(torch.empty(MEL_BINS, max(end - max(stream.frames_done, len(stream.voice.mel)), 0)))
             stream.frames_done = end
             if step.keep and not step.final:
-                stream.carry = self._carry._replace(blocks=(self._block,) * (end // CHUNK_FRAMES))
+                stream.pages = (self._page,) * (end // CHUNK_FRAMES)
         self.seconds += self._cost.solve(parts)
         return mels
 

@@ -106,7 +106,7 @@ class Trace:
 
     def _voice(self, run: Callable[..., Any], flow: Any, *args: Any, **kwargs: Any) -> Any:
         def floor(voice: Any) -> float:
-            return self._floor.flow(0, len(voice.carry.blocks) * CHUNK_FRAMES)
+            return self._floor.flow(0, len(voice.pages) * CHUNK_FRAMES)
 
         return self._timed("voice", lambda: run(flow, *args, **kwargs), floor)
 

@@ -241,7 +241,7 @@ def test_a_small_budget_changes_nothing_that_is_heard(
     with MelTap(engine) as wanted:
         for job in jobs:
             kit.whole(engine.stream(job, kit.never))
-    budget = blocks * engine._driver._networks._flow.pool.block_bytes
+    budget = blocks * engine._driver._networks._flow.pool.page_bytes
     tight = create(config(small_checkpoint, state_budget_gib=(budget + 1) / GIB))
     with MelTap(tight) as got, ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda job: kit.whole(tight.stream(job, kit.never)), jobs))
@@ -493,7 +493,7 @@ def test_a_budget_that_was_asked_for_is_there_from_the_start(small_checkpoint: P
     budget = 2**26
     engine = create(config(small_checkpoint, state_budget_gib=budget / GIB))
     pool = engine._driver._networks._flow.pool
-    assert budget - pool.block_bytes < pool.reserved_bytes <= budget
+    assert budget - pool.page_bytes < pool.reserved_bytes <= budget
     kit.whole(engine.stream(requests()[0], kit.never))
     assert pool.reserved_bytes < budget, "the voice's blocks come from it"
     engine.close()

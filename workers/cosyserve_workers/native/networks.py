@@ -201,7 +201,7 @@ class Networks:
         memory = plan_memory(room, weights_bytes(model_dir, dtype), lm.remembers_bytes, plan.wanted_state)
         flow = Flow.load(model_dir, device, dtype, Lanes(plan.lanes))
         lanes = choose_lanes(flow)
-        if plan.wanted_state:
+        if plan.wanted_state or device.type == "cuda":
             flow.pool.reserve(memory.state)
         vocoder, runs_in = load_vocoder(model_dir, device, precision.vocoder)
         sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)

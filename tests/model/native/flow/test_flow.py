@@ -16,6 +16,7 @@ from torch import Tensor
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.flow import first_step
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
+from cosyserve_workers.native.flow.memory import Page
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes, using_threads
 
@@ -105,6 +106,10 @@ def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -
         for index, (start, end) in enumerate(pairwise(ends))
     ]
     return torch.cat(parts, dim=1)
+
+
+def tensors_of(page: Page) -> list[Tensor]:
+    return [*page.chunk[:-1], *page.chunk.lefts]
 
 
 def assert_same(mel: Tensor, expected: Tensor) -> None:
@@ -247,7 +252,7 @@ def test_a_voice_s_state_is_shared_and_stays_as_it_was(pair: Pair) -> None:
     case = make_case(84, 70)
     other = case._replace(tokens=make_case(84, 70, seed=1).tokens)
     voice = pair.flow.voice_state(case.prompt, case.mel, case.speaker)
-    before = [[tensor.clone() for tensor in block] for block in voice.carry.blocks]
+    before = [[tensor.clone() for tensor in tensors_of(page)] for page in voice.pages]
     streams = pair.flow.open(voice), pair.flow.open(voice)
     parts: tuple[list[Tensor], list[Tensor]] = ([], [])
     for end in range(10, 71, 10):
@@ -255,8 +260,8 @@ def test_a_voice_s_state_is_shared_and_stays_as_it_was(pair: Pair) -> None:
             mels.extend(pair.flow.advance([FlowStep(stream, tokens[end - 10 : end], final=end == 70)]))
     assert_same(torch.cat(parts[0], dim=1), pair.one_pass(case))
     assert_same(torch.cat(parts[1], dim=1), pair.one_pass(other))
-    for block, then in zip(voice.carry.blocks, before, strict=True):
-        assert all(torch.equal(now, was) for now, was in zip(block, then, strict=True))
+    for page, then in zip(voice.pages, before, strict=True):
+        assert all(torch.equal(now, was) for now, was in zip(tensors_of(page), then, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +269,7 @@ def test_a_voice_s_state_is_shared_and_stays_as_it_was(pair: Pair) -> None:
 )
 def test_a_voice_is_solved_as_far_as_no_text_reaches(pair: Pair, prompt: int, chunks: int) -> None:
     case = make_case(prompt, 0)
-    assert len(pair.flow.voice_state(case.prompt, case.mel, case.speaker).carry.blocks) == chunks
+    assert len(pair.flow.voice_state(case.prompt, case.mel, case.speaker).pages) == chunks
 
 
 def test_streams_that_join_and_leave_give_what_each_gives_alone(pair: Pair) -> None:
@@ -348,22 +353,68 @@ def test_state_bytes_are_the_tensors_bytes(pair: Pair) -> None:
     stream = pair.open(case)
     assert stream.state_bytes == 0
     pair.flow.advance([FlowStep(stream, case.tokens[:45])])
-    carry = stream.carry
-    own = carry.blocks[len(stream.voice.carry.blocks) :]
-    tensors = [*carry.encoder, carry.condition, carry.mel, carry.convolutions, *(t for block in own for t in block)]
+    own = stream.pages[len(stream.voice.pages) :]
+    tensors = [tensor for page in own for tensor in tensors_of(page)]
     assert len(own) == 2
     assert stream.state_bytes == sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
-def test_blocks_given_back_are_used_again(pair: Pair) -> None:
+def test_pages_given_back_are_used_again(pair: Pair) -> None:
     case = make_case(84, 60)
     stream = pair.open(case)
     pair.flow.advance([FlowStep(stream, case.tokens[:45])])
-    held = {block.estimator.data_ptr() for block in stream.carry.blocks[3:]}
+    held = {page.chunk.estimator.data_ptr() for page in stream.pages[3:]}
     stream.drop_state()
     other = pair.flow.open(stream.voice)
     pair.flow.advance([FlowStep(other, case.tokens[:45])])
-    assert {block.estimator.data_ptr() for block in other.carry.blocks[3:]} == held
+    assert {page.chunk.estimator.data_ptr() for page in other.pages[3:]} == held
+
+
+@pytest.fixture
+def three_pages(small_checkpoint: Path, pair: Pair) -> Pair:
+    flow = Flow.load(small_checkpoint, CPU, torch.float32)
+    flow.pool.reserve(3 * flow.pool.page_bytes + 1)
+    assert flow.pool.room == 3
+    return pair._replace(flow=flow)
+
+
+@pytest.mark.parametrize("prompt", [20, 60, 140])
+def test_streams_that_find_no_room_give_the_mel_of_one_pass(three_pages: Pair, prompt: int) -> None:
+    """The voice has what there is, or what it leaves goes to the streams that come first."""
+    flow = three_pages.flow
+    cases = [make_case(prompt, 110, seed)._replace(prompt=make_case(prompt, 0).prompt) for seed in range(3)]
+    cases = [case._replace(mel=cases[0].mel, speaker=cases[0].speaker) for case in cases]
+    voice = flow.voice_state(cases[0].prompt, cases[0].mel, cases[0].speaker)
+    assert len(voice.pages) == min((prompt - 3) // 25, 3)
+    streams = [flow.open(voice) for _ in cases]
+    mels: list[list[Tensor]] = [[] for _ in cases]
+    for end in range(22, 111, 22):
+        steps = [FlowStep(s, c.tokens[end - 22 : end], end == 110) for s, c in zip(streams, cases, strict=True)]
+        for mel, parts in zip(flow.advance(steps), mels, strict=True):
+            parts.append(mel)
+        held = {id(page) for stream in streams for page in stream.pages} | {id(page) for page in voice.pages}
+        assert len(held) + (flow.pool.room or 0) == 3
+    for case, parts in zip(cases, mels, strict=True):
+        assert_same(torch.cat(parts, dim=1), three_pages.one_pass(case))
+    del voice, streams, steps
+    assert flow.pool.room == 3, "all is free when all are gone"
+
+
+def test_a_voice_s_pages_live_as_long_as_a_stream_needs_them(three_pages: Pair) -> None:
+    flow, case = three_pages.flow, make_case(60, 40)
+    stream = three_pages.open(case)
+    other = flow.open(stream.voice)
+    assert flow.pool.room == 1
+    flow.advance([FlowStep(stream, case.tokens[:30])])
+    assert flow.pool.room == 0
+    stream.drop_state()
+    assert flow.pool.room == 1
+    del stream
+    assert flow.pool.room == 1
+    mel = speak(flow, other, case.tokens, [30])
+    assert_same(mel, three_pages.one_pass(case))
+    del other
+    assert flow.pool.room == 3
 
 
 # Misuse and bad files

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosyserve_workers.native.flow.layout import LEFT, Layout
-from cosyserve_workers.native.flow.memory import EncoderLeft, KeysValues
+from cosyserve_workers.native.flow.memory import KeysValues
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
@@ -32,6 +32,13 @@ _UPSAMPLING_TAPS = 5
 _QKV = ("linear_q", "linear_k", "linear_v")
 _FIRST_POSITIONS = 1024
 """Tokens for which relative positions are made at first; more are made when a sequence needs them."""
+
+
+class EncoderLeft(NamedTuple):
+    """What the encoder's two causal convolutions remember, each [sequences, 2, width]."""
+
+    lookahead: Tensor
+    upsampling: Tensor
 
 
 class RelativeAttention:
@@ -59,12 +66,16 @@ class RelativeAttention:
 
     def __call__(self, x: Tensor, layout: Layout, layer: int, memories: Sequence[KeysValues]) -> Tensor:
         """[total, width] to the same, each sequence over what it remembers and itself."""
-        qkv = self._qkv(x).view(layout.total, 3, self._heads, -1).permute(1, 2, 0, 3)
+        qkv = self._qkv(x).view(layout.total, 3, -1)
         heard = []
         for place, memory in zip(layout.places, memories, strict=True):
-            keys, values = memory.extend(layer, qkv[1:, :, place])
-            heard += self._attend(qkv[0, :, place], keys, values)
+            gathered = memory.extend(layer, qkv[None, place, 1:])
+            heard += self._attend(*(self._by_head(part) for part in (qkv[place, 0], *gathered)))
         return self._out(torch.cat(heard))
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """[..., frames, width] to [heads, frames, head width]."""
+        return x.view(-1, self._heads, x.shape[-1] // self._heads).transpose(0, 1)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
         """Chunk by chunk [n, width], the queries being the last of the keys. All are [heads, frames, head width]."""

@@ -16,6 +16,7 @@ from cosyserve_workers.native.flow.layout import LEFT, Layout
 from cosyserve_workers.native.flow.memory import KeysValues
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, MEL_BINS, FlowSizes
 from cosyserve_workers.native.flow.weights import Norm, Weights
+from cosyserve_workers.native.kernels.paged import attend_plainly
 from cosyserve_workers.native.linear import Linear
 
 _KERNEL = LEFT + 1
@@ -189,12 +190,11 @@ class Estimator:
 
     def _attend(self, qkv: Tensor, layer: int, batch: Batch) -> Tensor:
         """Self-attention of each sequence over what it remembers and itself: [2, frames, inner channels]."""
-        shape = (qkv.shape[0], batch.layout.total, 3, self._sizes.heads, self._sizes.head_width)
-        heads = qkv.view(shape).permute(2, 0, 3, 1, 4)
+        parts = qkv.unflatten(2, (3, -1))
         results = []
         for place, memory in zip(batch.layout.places, batch.memories, strict=True):
-            keys, values = memory.extend(layer, heads[1:, :, :, place])
-            results += _attend_by_chunk(heads[0, :, :, place], keys, values)
+            keys, values = memory.extend(layer, parts[:, place, 1:])
+            results += _attend_by_chunk(parts[:, place, 0], keys, values, self._sizes.heads)
         return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
     def _shifts(self, estimator: Weights, levels: Sequence[Weights], sizes: FlowSizes, times: Tensor) -> Tensor:
@@ -237,22 +237,19 @@ def _norm_mish(x: Tensor, norm: Norm) -> Tensor:
     return functional.mish(functional.layer_norm(x, (x.shape[2],), *norm))
 
 
-def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
+def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> list[Tensor]:
     """Attention chunk by chunk, [2, n, channels] each; the queries are the last of the keys.
 
-    All are [2, heads, frames, head width]. A chunk is its own call: the part of the matrix that the mask would hide
-    from it is then never computed.
+    All are [2, frames, channels]. A chunk is its own call: the part of the matrix that the mask would hide from it is
+    then never computed.
     """
-    frames = queries.shape[2]
-    before = keys.shape[2] - frames
+    frames = queries.shape[1]
+    before = keys.shape[1] - frames
     results = []
     for start in range(0, frames, CHUNK_FRAMES):
         end = min(start + CHUNK_FRAMES, frames)
         seen = before + end
-        heard = functional.scaled_dot_product_attention(
-            queries[:, :, start:end], keys[:, :, :seen], values[:, :, :seen]
-        )
-        results.append(heard.transpose(1, 2).flatten(2))
+        results.append(attend_plainly(queries[:, start:end], keys[:, :seen], values[:, :seen], heads))
     return results
 
 

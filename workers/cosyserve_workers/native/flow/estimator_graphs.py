@@ -45,7 +45,7 @@ class EstimatorGraphs:
 
     def __init__(self, estimator: Estimator, sizes: FlowSizes, record: Record) -> None:
         self._estimator = estimator
-        self._block_shape = estimator_step_shape(sizes)
+        self._page_shape = estimator_step_shape(sizes)
         self._graphs = Graphs("the flow", record)
         self._inputs: dict[tuple[int, int], _Inputs] = {}
         self._past: list[Tensor] = []
@@ -79,7 +79,7 @@ class EstimatorGraphs:
         """Make room for a shape, like that of what came."""
         frames, past = batch.layout.total, len(batch.memories[0].past)
         for places, count in ((self._past, past), (self._fresh, frames // CHUNK_FRAMES)):
-            places.extend(mel.new_empty(self._block_shape) for _ in range(count - len(places)))
+            places.extend(mel.new_empty(self._page_shape) for _ in range(count - len(places)))
         own = KeysValues(self._past[:past], self._fresh[: frames // CHUNK_FRAMES])
         return _Inputs(
             shifts.clone(),

@@ -30,7 +30,7 @@ class _Solved(NamedTuple):
     others: Tensor
     """[1, 1, 2, channels]: what the convolutions then remember."""
     keys_values: Tensor
-    """[layers, 2, 1, heads, 50, head width]."""
+    """[layers, 2, 1, 50, heads * head width]."""
 
 
 class FirstStep:
@@ -64,8 +64,8 @@ class FirstStep:
         guided, new = self._estimator.velocity(shifts, mel, Left(left.mel, left.others[_GUIDED]), batch.of_row(_GUIDED))
         for chunks, memory in zip(known, batch.memories, strict=True):
             # None is wanted where nothing is carried on.
-            for chunk, block in zip(chunks, memory.of_row(_UNGUIDED).fresh, strict=False):
-                block.copy_(chunk.keys_values)
+            for chunk, page in zip(chunks, memory.of_row(_UNGUIDED).fresh, strict=False):
+                page.copy_(chunk.keys_values)
         free = torch.cat([chunk.velocity for chunks in known for chunk in chunks], dim=1)
         others = torch.cat([chunks[-1].others for chunks in known], dim=1)
         return torch.cat([guided, free]), Left(new.mel, torch.cat([new.others, others]))

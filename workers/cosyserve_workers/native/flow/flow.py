@@ -1,14 +1,14 @@
 """The flow's interface: load it, solve a voice once, open streams, and move many of them on in one batch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cosyserve_workers.native.flow.memory import Block, BlockPool, Carry
+from cosyserve_workers.native.flow.memory import PagePool
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
@@ -35,7 +35,8 @@ class FlowStep:
     final: bool = False
     """Whether these are the last: the tail is then solved as well, and the stream is finished."""
     keep: bool = True
-    """Whether to carry on what is solved now. If not, no memory is taken, and the next advance computes it again."""
+    """Whether to carry on what is solved now, if there is room. If not, no memory is taken, and the next advance
+    computes it again."""
 
 
 class Flow:
@@ -51,7 +52,7 @@ class Flow:
         self.sizes = sizes
         self.device = device
         self.dtype = dtype
-        self.pool = BlockPool(sizes, device, dtype)
+        self.pool = PagePool(sizes, device, dtype)
         self._speaker = weights.linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
         self.lanes = lanes
         """Where streams, too, may each be advanced on a lane."""
@@ -85,33 +86,33 @@ class Flow:
         """
         tokens = prompt_tokens.to(self.device)
         speaker = functional.normalize(speaker_embedding.to(device=self.device, dtype=self.dtype), dim=0)
-        empty = Carry.empty(self.sizes, self.device, self.dtype)
-        small = empty.small_bytes + (tokens.numel() * tokens.element_size())
         voice = VoiceState(
             tokens=tokens,
             mel=prompt_mel.to(device=self.device, dtype=self.dtype),
             speaker=self._speaker(speaker),
-            carry=empty,
-            state_bytes=small + prompt_mel.numel() * self.dtype.itemsize,
+            pages=(),
+            state_bytes=tokens.numel() * tokens.element_size() + prompt_mel.numel() * self.dtype.itemsize,
         )
-        chunks = max(len(tokens) - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
+        limits = [max(len(tokens) - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS]
         if most_bytes is not None:
-            chunks = min(chunks, max(most_bytes, 0) // self.pool.block_bytes)
+            limits.append(max(most_bytes, 0) // self.pool.page_bytes)
+        if self.pool.room is not None:
+            limits.append(self.pool.room)
+        chunks = min(limits)
         if chunks == 0:
             return voice
         piece = self._piece(FlowStream(voice, self.pool), chunks * CHUNK_TOKENS, keep=True)
-        ((_, carry),) = self._solver.solve([piece])
-        return VoiceState(tokens, voice.mel, voice.speaker, carry, voice.state_bytes + chunks * self.pool.block_bytes)
+        self._solver.solve([piece])
+        return replace(voice, pages=piece.fresh, state_bytes=voice.state_bytes + chunks * self.pool.page_bytes)
 
     def voice_bytes(self, prompt_tokens: int) -> int:
-        """Tell what the blocks of a whole `voice_state` take, for a prompt of so many tokens."""
-        return max(prompt_tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS * self.pool.block_bytes
+        """Tell what the pages of a whole `voice_state` take, for a prompt of so many tokens."""
+        return max(prompt_tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS * self.pool.page_bytes
 
     def bytes_after(self, stream: FlowStream, tokens: int) -> int:
         """Tell what `stream.state_bytes` would be after an advance with so many new tokens, keeping state."""
         chunks = max(len(stream.tokens) + tokens - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS
-        own = chunks - len(stream.voice.carry.blocks)
-        return own * self.pool.block_bytes + stream.carry.small_bytes if own > 0 else 0
+        return max(chunks - len(stream.voice.pages), 0) * self.pool.page_bytes
 
     def reserve(self, tokens: int) -> None:
         """Make what is shared ready for streams of so many tokens, their prompts' included."""
@@ -147,7 +148,8 @@ class Flow:
             self._piece(steps[index].stream, ends[index], keep=steps[index].keep and not steps[index].final)
             for index in busy
         ]
-        solved = dict(zip(busy, self._solver.solve(pieces) if pieces else [], strict=True))
+        mels = self._solver.solve(pieces) if pieces else []
+        solved = {index: (piece, mel) for index, piece, mel in zip(busy, pieces, mels, strict=True)}
         return [
             self._settle(step, *solved[index]) if index in solved else self._settle_idle(step)
             for index, step in enumerate(steps)
@@ -161,32 +163,30 @@ class Flow:
         return known if step.final and heard else step.stream.chunks_solvable * CHUNK_TOKENS
 
     def _piece(self, stream: FlowStream, end: int, *, keep: bool) -> Piece:
-        """What the stream has to solve from what it carries to token `end`."""
-        start = len(stream.carry.blocks) * CHUNK_TOKENS
+        """What the stream has to solve from what it carries to token `end`. keep: if there are pages for it."""
+        start = len(stream.pages) * CHUNK_TOKENS
         tokens = stream.tokens[start : end + LOOKAHEAD_TOKENS].clamp(min=0)
         missing = end + LOOKAHEAD_TOKENS - start - len(tokens)
-        fresh: tuple[Block, ...] = ()
-        if keep:
-            fresh = tuple(self.pool.take() for _ in range((end - start) // CHUNK_TOKENS))
         return Piece(
-            carry=stream.carry,
+            past=stream.pages,
+            left=stream.pages[-1].chunk.lefts if stream.pages else self.pool.nothing,
             tokens=functional.pad(tokens, (0, missing), value=self._solver.absent),
             speaker=stream.voice.speaker,
             prompt_mel=stream.voice.mel_between(start * FRAMES_PER_TOKEN, end * FRAMES_PER_TOKEN),
-            fresh=fresh,
+            fresh=self.pool.take((end - start) // CHUNK_TOKENS) if keep else (),
         )
 
-    def _settle(self, step: FlowStep, mel: Tensor, carry: Carry) -> Tensor:
+    def _settle(self, step: FlowStep, piece: Piece, mel: Tensor) -> Tensor:
         """Move the stream to the end of what was solved; its new frames."""
         stream = step.stream
-        start = len(stream.carry.blocks) * CHUNK_FRAMES
+        start = len(piece.past) * CHUNK_FRAMES
         first = max(stream.frames_done, len(stream.voice.mel)) - start
         stream.frames_done = start + len(mel)
         if step.final:
             stream.drop_state()
             stream.finished = True
-        elif step.keep:
-            stream.carry = carry
+        else:
+            stream.pages += piece.fresh
         return mel[max(first, 0) :].t()
 
     def _settle_idle(self, step: FlowStep) -> Tensor:

@@ -1,7 +1,10 @@
-"""What a sequence carries from one solve to the next: keys, values and the frames that convolutions look back to."""
+"""What a sequence carries from one solve to the next, and where: in pages of one chunk, in a pool that all share.
 
-import contextlib
-from collections.abc import Sequence
+A page is a chunk's keys and values in all attention layers, and the frames that convolutions look back to at its end.
+It is written once, then only read, so that any number of streams may continue from one voice's pages.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,62 +22,109 @@ from cosyserve_workers.native.flow.sizes import (
 )
 
 
-class Block(NamedTuple):
-    """Keys and values of one whole chunk, in all attention layers. Written once, then only read."""
+class Lefts(NamedTuple):
+    """What convolutions look back to: the last two frames of their inputs. Zeros before the first, as the library pads.
 
-    tokens: Tensor
-    """[layers, 2, heads, 25, head width] of the encoder's layers at the tokens' rate; keys first."""
-    frames: Tensor
-    """[layers, 2, heads, 50, head width] of those at the frames' rate."""
-    estimator: Tensor
-    """[steps, layers, 2, rows, heads, 50, head width]."""
-
-
-class EncoderLeft(NamedTuple):
-    """What the encoder's two causal convolutions remember, each [2, width]; with a leading axis for many sequences."""
+    With a leading axis for many sequences.
+    """
 
     lookahead: Tensor
+    """[2, width]: of the encoder's two convolutions."""
     upsampling: Tensor
-
-
-class Carry(NamedTuple):
-    """All that a sequence carries at a chunk's boundary. Nobody writes to it, so that many may start from one."""
-
-    encoder: EncoderLeft
     condition: Tensor
-    """[2, 240]: what the estimator's input heard in the last two frames."""
+    """[2, 240]: of the estimator's input, without the noisy mel."""
     mel: Tensor
-    """[steps, 2, 80]: the noisy mel at each Euler step in the last two frames."""
+    """[steps, 2, 80]: the noisy mel at each Euler step."""
     convolutions: Tensor
-    """[steps, rows, 2, channels]: what the estimator's other convolutions remember, in the order of their calls."""
-    blocks: tuple[Block, ...]
-    """One for each chunk behind the boundary."""
+    """[steps, rows, 2, channels]: of the estimator's other convolutions, in the order of their calls."""
 
-    @classmethod
-    def empty(cls, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> "Carry":
-        """What there is before the first frame: zeros, as the library pads."""
 
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(shape, device=device, dtype=dtype)
+class Chunk(NamedTuple):
+    """What is kept of one chunk; of many with a leading axis. Keys before values."""
 
-        return cls(
-            encoder=EncoderLeft(zeros(LEFT, sizes.width), zeros(LEFT, sizes.width)),
-            condition=zeros(LEFT, CONDITION_CHANNELS),
-            mel=zeros(EULER_STEPS, LEFT, MEL_BINS),
-            convolutions=zeros(EULER_STEPS, GUIDANCE_ROWS, LEFT, sizes.convolution_channels),
-            blocks=(),
-        )
+    tokens: Tensor
+    """[layers, 2, 1, 25, width]: of the encoder's layers at the tokens' rate."""
+    frames: Tensor
+    """[layers, 2, 1, 50, width]: of those at the frames' rate."""
+    estimator: Tensor
+    """[steps, layers, 2, rows, 50, heads * head width]."""
+    lefts: Lefts
+
+
+class Page:
+    """A chunk's place. It is free again when nobody refers to it."""
+
+    def __init__(self, chunk: Chunk, give_back: Callable[[Chunk], None]) -> None:
+        self.chunk = chunk
+        self._give_back = give_back
+
+    def __del__(self) -> None:
+        self._give_back(self.chunk)
+
+
+class PagePool:
+    """Hands out pages of memory that it keeps: the first touch of fresh memory costs more than filling it.
+
+    It grows by a page at a time until `reserve` has told how much there is.
+    """
+
+    def __init__(self, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
+        self._shapes, self._lefts = _shapes(sizes), _left_shapes(sizes)
+        self._device = device
+        self._dtype = dtype
+        self._free: list[Chunk] = []
+        self._slab: Chunk | None = None
+        self._untaken = 0
+        """How many of the slab's were never handed out; they are the last of it."""
+        self.page_bytes = sum(shape.numel() for shape in (*self._shapes, *self._lefts)) * dtype.itemsize
+        """Bytes of one page."""
+        self.nothing = Lefts(*(tensor[0].zero_() for tensor in self._make(self._lefts, 1)))
+        """What precedes the first chunk."""
+
+    def take(self, count: int) -> tuple[Page, ...]:
+        """Pages with anything in them; none at all where there are not so many."""
+        if self.room is not None and self.room < count:
+            return ()
+        return tuple(Page(self._next(), self._free.append) for _ in range(count))
 
     @property
-    def small_bytes(self) -> int:
-        """Bytes of all but the blocks."""
-        return sum(_bytes(tensor) for tensor in (*self.encoder, self.condition, self.mel, self.convolutions))
+    def room(self) -> int | None:
+        """How many may be taken, if that has an end."""
+        return None if self._slab is None else self._untaken + len(self._free)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Memory that is held and not used."""
+        return (self._untaken + len(self._free)) * self.page_bytes
+
+    def reserve(self, most_bytes: int) -> None:
+        """Make as many pages as that memory has room for, and touch them. There will be no others."""
+        count = most_bytes // self.page_bytes
+        self._slab = self._chunk(count)
+        self._untaken = count
+        for tensor in (*self._slab[:-1], *self._slab.lefts):
+            tensor.zero_()
+
+    def _next(self) -> Chunk:
+        if self._free:
+            return self._free.pop()
+        if self._slab is None:
+            return _one_of(self._chunk(1), 0)
+        self._untaken -= 1
+        return _one_of(self._slab, self._untaken)
+
+    def _chunk(self, count: int) -> Chunk:
+        tokens, frames, estimator = self._make(self._shapes, count)
+        return Chunk(tokens, frames, estimator, Lefts(*self._make(self._lefts, count)))
+
+    def _make(self, shapes: Sequence[torch.Size], count: int) -> list[Tensor]:
+        return [torch.empty((count, *shape), device=self._device, dtype=self._dtype) for shape in shapes]
 
 
 class KeysValues:
     """One sequence's keys and values during a solve.
 
-    past: a tensor for each chunk behind, [layers, 2, ..., frames, head width].
+    past: a tensor for each chunk behind, [layers, 2, rows, frames, channels].
     fresh: the like for the chunks being solved, to be filled; empty if nobody will need them.
     """
 
@@ -84,73 +134,49 @@ class KeysValues:
 
     def of_row(self, row: slice) -> "KeysValues":
         """Those of one guidance row, of the estimator's."""
-        past, fresh = ([block[:, :, row] for block in blocks] for blocks in (self.past, self.fresh))
+        past, fresh = ([page[:, :, row] for page in pages] for pages in (self.past, self.fresh))
         return KeysValues(past, fresh)
 
     def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """Put a layer's new keys and values [2, ..., frames, head width] behind those it has; all keys, all values.
+        """Put a layer's new keys and values behind those it has; all keys, all values, [rows, frames, channels].
 
-        The past is gathered from its chunks anew at each call: that costs one reading, which attention then is spared,
-        and lets streams share what is the same.
+        The past is gathered from its pages anew at each call: that costs one reading, which attention then is spared.
+
+        new: [rows, frames, 2, channels].
         """
         start = 0
-        for block in self.fresh:
-            end = start + block.shape[-2]
-            block[layer].copy_(new[..., start:end, :])
+        for page in self.fresh:
+            end = start + page.shape[3]
+            page[layer].copy_(new[:, start:end].movedim(2, 0))
             start = end
         # One after the other: with more than four dimensions CUDA copies each chunk by a kernel of its own.
-        keys, values = ([*(block[layer, part] for block in self.past), new[part]] for part in (0, 1))
-        return torch.cat(keys, dim=-2), torch.cat(values, dim=-2)
-
-
-class BlockPool:
-    """Makes blocks, and keeps those given back: the first touch of fresh memory costs more than filling it."""
-
-    def __init__(self, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
-        self._shapes = _shapes(sizes)
-        self._device = device
-        self._dtype = dtype
-        self._free: list[Block] = []
-        self.block_bytes = sum(shape.numel() for shape in self._shapes) * dtype.itemsize
-        """Bytes of one block."""
-
-    def take(self) -> Block:
-        """A block with anything in it."""
-        with contextlib.suppress(IndexError):
-            return self._free.pop()
-        return self._make()
-
-    def give_back(self, blocks: Sequence[Block]) -> None:
-        """Take back blocks that nobody reads any more."""
-        self._free.extend(blocks)
-
-    @property
-    def reserved_bytes(self) -> int:
-        """Memory that is held and not used."""
-        return len(self._free) * self.block_bytes
-
-    def reserve(self, most_bytes: int) -> None:
-        """Make as many blocks as that memory has room for, and touch them, so that no request pays for it."""
-        while self.reserved_bytes + self.block_bytes <= most_bytes:
-            self._free.append(Block(*(tensor.zero_() for tensor in self._make())))
-
-    def _make(self) -> Block:
-        return Block(*(torch.empty(shape, device=self._device, dtype=self._dtype) for shape in self._shapes))
-
-
-def _shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
-    encoder = (2, sizes.encoder_heads)
-    return (
-        torch.Size((sizes.encoder_layers, *encoder, CHUNK_TOKENS, sizes.encoder_head_width)),
-        torch.Size((sizes.upsampled_layers, *encoder, CHUNK_FRAMES, sizes.encoder_head_width)),
-        torch.Size((EULER_STEPS, *estimator_step_shape(sizes))),
-    )
+        keys, values = ([*(page[layer, part] for page in self.past), new[:, :, part]] for part in (0, 1))
+        return torch.cat(keys, dim=1), torch.cat(values, dim=1)
 
 
 def estimator_step_shape(sizes: FlowSizes) -> torch.Size:
     """What the estimator remembers of a chunk from one Euler step."""
-    return torch.Size((sizes.estimator_layers, 2, GUIDANCE_ROWS, sizes.heads, CHUNK_FRAMES, sizes.head_width))
+    return torch.Size((sizes.estimator_layers, 2, GUIDANCE_ROWS, CHUNK_FRAMES, sizes.heads * sizes.head_width))
 
 
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
+    return (
+        torch.Size((sizes.encoder_layers, 2, 1, CHUNK_TOKENS, sizes.width)),
+        torch.Size((sizes.upsampled_layers, 2, 1, CHUNK_FRAMES, sizes.width)),
+        torch.Size((EULER_STEPS, *estimator_step_shape(sizes))),
+    )
+
+
+def _left_shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
+    return (
+        torch.Size((LEFT, sizes.width)),
+        torch.Size((LEFT, sizes.width)),
+        torch.Size((LEFT, CONDITION_CHANNELS)),
+        torch.Size((EULER_STEPS, LEFT, MEL_BINS)),
+        torch.Size((EULER_STEPS, GUIDANCE_ROWS, LEFT, sizes.convolution_channels)),
+    )
+
+
+def _one_of(chunks: Chunk, index: int) -> Chunk:
+    lefts = Lefts(*(tensor[index] for tensor in chunks.lefts))
+    return Chunk(chunks.tokens[index], chunks.frames[index], chunks.estimator[index], lefts)

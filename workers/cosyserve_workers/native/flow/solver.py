@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import CudaRecorder
-from cosyserve_workers.native.flow.encoder import Encoder
+from cosyserve_workers.native.flow.encoder import Encoder, EncoderLeft
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
 from cosyserve_workers.native.flow.first_step import FirstStep
 from cosyserve_workers.native.flow.layout import LEFT, Layout
-from cosyserve_workers.native.flow.memory import Block, Carry, EncoderLeft, KeysValues, estimator_step_shape
+from cosyserve_workers.native.flow.memory import KeysValues, Lefts, Page, estimator_step_shape
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
@@ -42,20 +42,36 @@ _TRIAL_CHUNKS = 4
 class Piece:
     """What one sequence solves: whole chunks, or at its end what is left, continued from a chunk's boundary."""
 
-    carry: Carry
+    past: tuple[Page, ...]
+    """What it continues from, a page for each chunk behind."""
+    left: Lefts
+    """At the end of those."""
     tokens: Tensor
     """int64 [length + 3]: the three after the piece included, `absent` where there are none."""
     speaker: Tensor
     """[80]."""
     prompt_mel: Tensor
     """[frames, 80]: the voice's mel, zeros after its end."""
-    fresh: tuple[Block, ...]
-    """Blocks to fill, one for each chunk; none if nothing will be carried on."""
+    fresh: tuple[Page, ...]
+    """Pages to fill, one for each chunk; none if nothing will be carried on."""
 
     @property
     def length(self) -> int:
         """In tokens."""
         return self.tokens.shape[0] - LOOKAHEAD_TOKENS
+
+    def keys_values(self, part: Callable[[Page], Tensor]) -> KeysValues:
+        """Some layers' of its pages."""
+        return KeysValues([part(page) for page in self.past], [part(page) for page in self.fresh])
+
+    def step(self, step: int) -> KeysValues:
+        """The estimator's at an Euler step."""
+        return self.keys_values(lambda page: page.chunk.estimator[step])
+
+    def leave(self, left: Lefts) -> None:
+        """Put down what who continues looks back to."""
+        for place, tensor in zip(self.fresh[-1].chunk.lefts, left, strict=True):
+            place.copy_(tensor)
 
 
 class Solver:
@@ -91,11 +107,10 @@ class Solver:
         if self._first is not None:
             self._first.reserve(tokens // CHUNK_TOKENS)
 
-    def solve(self, pieces: Sequence[Piece]) -> list[tuple[Tensor, Carry]]:
-        """Solve all pieces as one batch.
+    def solve(self, pieces: Sequence[Piece]) -> list[Tensor]:
+        """Solve all pieces as one batch, and fill their fresh pages; the mel of each, float32 [frames, 80].
 
-        Returns:
-            For each its mel, float32 [frames, 80], and what it carries on (of no meaning where it had no fresh blocks).
+        Of what convolutions look back to, a piece's last page alone has any.
         """
         by_token = Layout([piece.length for piece in pieces], self._device)
         by_frame = Layout([piece.length * FRAMES_PER_TOKEN for piece in pieces], self._device)
@@ -103,17 +118,14 @@ class Solver:
         speaker = torch.cat([piece.speaker.expand(len(piece.prompt_mel), -1) for piece in pieces])
         condition = torch.cat([mean, speaker, torch.cat([piece.prompt_mel for piece in pieces])], dim=1)
         heard, condition_left = self._estimator.hear(
-            condition, torch.stack([piece.carry.condition for piece in pieces]), by_frame
+            condition, torch.stack([piece.left.condition for piece in pieces]), by_frame
         )
-        mel_lefts = torch.stack([piece.carry.mel for piece in pieces], dim=1)
-        lefts = torch.stack([piece.carry.convolutions for piece in pieces], dim=2)
+        mel_lefts = torch.stack([piece.left.mel for piece in pieces], dim=1)
+        lefts = torch.stack([piece.left.convolutions for piece in pieces], dim=2)
         mel = self._starting_noise(pieces)
         new_lefts = []
         for step in range(EULER_STEPS):
-            memories = [
-                KeysValues([b.estimator[step] for b in piece.carry.blocks], [b.estimator[step] for b in piece.fresh])
-                for piece in pieces
-            ]
+            memories = [piece.step(step) for piece in pieces]
             velocity, left = self._steppers[step].velocity(
                 self._estimator.time_shifts[step],
                 mel.to(mean.dtype),
@@ -125,20 +137,18 @@ class Solver:
             new_lefts.append(left)
         mel_lefts = torch.stack([left.mel for left in new_lefts])
         lefts = torch.stack([left.others for left in new_lefts])
-        return [
-            (
-                mel[place],
-                # Copies: a view would keep the whole batch in memory for as long as one of its streams lives.
-                Carry(
-                    encoder=EncoderLeft(encoder_left.lookahead[index].clone(), encoder_left.upsampling[index].clone()),
-                    condition=condition_left[index].clone(),
-                    mel=mel_lefts[:, index].clone(),
-                    convolutions=lefts[:, :, index].clone(),
-                    blocks=piece.carry.blocks + piece.fresh,
-                ),
-            )
-            for index, (piece, place) in enumerate(zip(pieces, by_frame.places, strict=True))
-        ]
+        for index, piece in enumerate(pieces):
+            if piece.fresh:
+                piece.leave(
+                    Lefts(
+                        encoder_left.lookahead[index],
+                        encoder_left.upsampling[index],
+                        condition_left[index],
+                        mel_lefts[:, index],
+                        lefts[:, :, index],
+                    )
+                )
+        return [mel[place] for place in by_frame.places]
 
     @torch.inference_mode()
     def trial(self, streams: int) -> Callable[[], object]:
@@ -161,16 +171,13 @@ class Solver:
 
     def _encode(self, pieces: Sequence[Piece], by_token: Layout, by_frame: Layout) -> tuple[Tensor, EncoderLeft]:
         """The mean mel [frames, 80], and what the encoder's convolutions remember."""
-        self.reserve(max(len(piece.carry.blocks) * CHUNK_TOKENS + piece.length for piece in pieces))
+        self.reserve(max(len(piece.past) * CHUNK_TOKENS + piece.length for piece in pieces))
         left = EncoderLeft(
-            torch.stack([piece.carry.encoder.lookahead for piece in pieces]),
-            torch.stack([piece.carry.encoder.upsampling for piece in pieces]),
+            torch.stack([piece.left.lookahead for piece in pieces]),
+            torch.stack([piece.left.upsampling for piece in pieces]),
         )
         memories = [
-            (
-                KeysValues([b.tokens for b in piece.carry.blocks], [b.tokens for b in piece.fresh]),
-                KeysValues([b.frames for b in piece.carry.blocks], [b.frames for b in piece.fresh]),
-            )
+            (piece.keys_values(lambda page: page.chunk.tokens), piece.keys_values(lambda page: page.chunk.frames))
             for piece in pieces
         ]
         return self._encoder(torch.cat([piece.tokens for piece in pieces]), (by_token, by_frame), left, memories)
@@ -179,7 +186,7 @@ class Solver:
         """[frames, 80]. Past the table's five minutes, where the library fails, it begins anew."""
         spans = []
         for piece in pieces:
-            start = len(piece.carry.blocks) * CHUNK_FRAMES
+            start = len(piece.past) * CHUNK_FRAMES
             places = torch.arange(start, start + piece.length * FRAMES_PER_TOKEN, device=self._device)
             spans.append(self._noise[places % _NOISE_FRAMES])
         return torch.cat(spans)

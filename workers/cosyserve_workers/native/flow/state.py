@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.flow.memory import BlockPool, Carry
+from cosyserve_workers.native.flow.memory import Page, PagePool
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
@@ -25,8 +25,8 @@ class VoiceState:
     """[frames, 80]: the prompt's mel; its frames are never given out."""
     speaker: Tensor
     """[80]: the speaker as the estimator hears it."""
-    carry: Carry
-    """At the boundary after the first (P - 3) // 25 chunks."""
+    pages: tuple[Page, ...]
+    """Of the first (P - 3) // 25 chunks, or fewer. They are free again when nobody refers to any of these."""
     state_bytes: int
     """Memory it holds."""
 
@@ -41,11 +41,11 @@ class FlowStream:
     """One text segment being spoken. Made by `Flow.open`, moved on by `Flow.advance`."""
 
     voice: VoiceState
-    _pool: BlockPool
+    _pool: PagePool
     tokens: Tensor = field(init=False)
     """int64: all tokens known, the prompt's included."""
-    carry: Carry = field(init=False)
-    """Where the next solve continues: at `frames_done`, or before it where state was given up."""
+    pages: tuple[Page, ...] = field(init=False)
+    """From whose end the next solve continues: at `frames_done`, or before it where state was given up."""
     frames_done: int = field(init=False)
     """Frames solved so far, the prompt's included."""
     finished: bool = field(init=False, default=False)
@@ -53,8 +53,8 @@ class FlowStream:
 
     def __post_init__(self) -> None:
         self.tokens = self.voice.tokens
-        self.carry = self.voice.carry
-        self.frames_done = len(self.carry.blocks) * CHUNK_FRAMES
+        self.pages = self.voice.pages
+        self.frames_done = len(self.pages) * CHUNK_FRAMES
 
     @property
     def chunks_solvable(self) -> int:
@@ -79,18 +79,14 @@ class FlowStream:
     @property
     def state_bytes(self) -> int:
         """Memory of its own: nothing of the voice's is counted."""
-        own = len(self.carry.blocks) - len(self.voice.carry.blocks)
-        if own == 0:
-            return 0
-        return own * self._pool.block_bytes + self.carry.small_bytes
+        return (len(self.pages) - len(self.voice.pages)) * self._pool.page_bytes
 
     def drop_state(self) -> None:
         """Give up what it carries. The next advance computes it again, from the voice's boundary, to the same frames.
 
         Also to be called when a stream is abandoned before its end: its memory is then used again.
         """
-        self._pool.give_back(self.carry.blocks[len(self.voice.carry.blocks) :])
-        self.carry = self.voice.carry
+        self.pages = self.voice.pages
 
     def _heard_until(self, chunks: int) -> int:
         """Frames after the prompt's in that many chunks."""
