@@ -70,7 +70,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What an engine's factory is given; the fields are the settings' `[model]` section.
+    """What an engine's factory is given; the fields are the settings' `[model]` section, and `model_marks` of `[text]`.
 
     engine: `demo`, `cosyvoice`, `native` or `package.module:factory`.
     device: `auto`, `cuda` or `cpu`; for `cpu` the worker sees no GPU.
@@ -87,6 +87,7 @@ class EngineConfig:
     vllm: bool = False
     streams: int = 0
     state_budget_gib: float = 0.0
+    model_marks: bool = True
     device: str = "auto"
     pinned_to: str | None = None
     sharing: int = 1

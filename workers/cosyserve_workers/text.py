@@ -2,7 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+SYSTEM_PROMPT = "You are a helpful assistant."
+"""What every prompt of CosyVoice3 begins with."""
 
 _MARKER = re.compile(r"<\|.*?\|>", re.DOTALL)
 _HALF_MARKER = re.compile(r"<\||\|>")
@@ -17,7 +20,11 @@ PAUSE = re.compile(rf"(?<=[，、：…])(?<!\d.(?=\d))|(?<=[,;:])(?!{INSIDE})(?
 SPACE = re.compile(r"(?<=\s)(?<!\d\s(?=\d))")
 BORDERS = (SENTENCE_END, PAUSE, SPACE)
 """Where to cut a text, the best places first; none is in a number, a time, a URL, a path or an address."""
-_UNITS = (re.compile(rf"{INSIDE}+(?:(?<=\d)[\s，：](?=\d){INSIDE}+)*|.", re.DOTALL), re.compile(r".*?[\W_]", re.DOTALL))
+_MARK = r"\[[^\[\]\s]{1,20}\]"
+_UNITS = (
+    re.compile(rf"(?:{_MARK}|{INSIDE})+(?:(?<=\d)[\s，：](?=\d){INSIDE}+)*|.", re.DOTALL),
+    re.compile(rf".*?(?:{_MARK}|[\W_])", re.DOTALL),
+)
 """Between which to halve what has no border: characters and whole spans; in one long span, what ends in a mark."""
 
 
@@ -40,13 +47,19 @@ def without_markers(text: str) -> str:
     return _HALF_MARKER.sub(" ", _MARKER.sub(" ", text))
 
 
-def shielded(text: str) -> tuple[str, Callable[[str], str]]:
+def shielded(text: str, marks: re.Pattern[str] = _PHONE) -> tuple[str, Callable[[str], str]]:
     """Hide phonemes like `[IY1]`, whose digits a normaliser would read aloud, behind a word in brackets.
 
-    Returns the text for the normaliser, and what brings them back, in their order: called with its pieces one by one.
+    marks: what to hide, of `any_of`; phonemes alone otherwise. Returns the text for the normaliser, and what brings
+    them back, in their order: called with its pieces one by one.
     """
-    hidden = iter(_PHONE.findall(text))
-    return _PHONE.sub(_HIDDEN, text), lambda piece: _PHONE.sub(lambda found: next(hidden, found[0]), piece)
+    hidden = iter(marks.findall(text))
+    return marks.sub(_HIDDEN, text), lambda piece: marks.sub(lambda found: next(hidden, found[0]), piece)
+
+
+def any_of(marks: Iterable[str]) -> re.Pattern[str]:
+    """What finds these in a text, for `shielded`: also the word that they are hidden behind."""
+    return re.compile("|".join(map(re.escape, (_HIDDEN, *marks))))
 
 
 def is_speakable(text: str) -> bool:

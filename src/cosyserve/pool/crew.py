@@ -153,6 +153,7 @@ class Crew:
                 vllm=model.vllm,
                 streams=model.streams,
                 state_budget_gib=model.state_budget_gib,
+                model_marks=self._settings.text.model_marks,
                 device=model.device,
                 pinned_to=device,
                 sharing=self._devices.count(device),

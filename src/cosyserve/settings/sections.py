@@ -131,6 +131,12 @@ class SpeechSettings(Section):
     unspeakable: Literal["silence", "error"] = "silence"
 
 
+class TextSettings(Section):
+    """[text]: what is made of a text before it is spoken."""
+
+    model_marks: bool = True
+
+
 class VoiceSettings(Section):
     """[voices]: the voices that clients store. The sizes are in bytes."""
 
@@ -166,6 +172,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     defaults: DefaultSettings = DefaultSettings()
     speech: SpeechSettings = SpeechSettings()
+    text: TextSettings = TextSettings()
     voices: VoiceSettings = VoiceSettings()
     websocket: WebSocketSettings = WebSocketSettings()
     log: LogSettings = LogSettings()

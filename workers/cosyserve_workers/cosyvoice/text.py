@@ -24,15 +24,12 @@ from typing import Any
 
 from cosyserve.protocol import END_OF_PROMPT, split_system_prompt
 from cosyserve_workers.engine import nothing_to_say
-from cosyserve_workers.text import BORDERS, clean, is_speakable, pack, shielded, without_markers
+from cosyserve_workers.text import BORDERS, SYSTEM_PROMPT, clean, is_speakable, pack, shielded, without_markers
 
 BLOCK_CHARS = 300
 """Normalising takes about a millisecond a character on a slow core. Whole requests of everyday length fit in."""
 SEGMENT_TOKENS = 120
 """Above what the library makes of ordinary sentences; about 30 s of speech, which a TensorRT plan still takes."""
-
-SYSTEM_PROMPT = "You are a helpful assistant."
-"""What every prompt of CosyVoice3 begins with."""
 
 log = logging.getLogger(__name__)
 

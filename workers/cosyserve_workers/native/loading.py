@@ -58,7 +58,7 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
     folder = Path(config.model_dir)
     _check_folder(folder)
     precision = choose(config.precision, config.language_model, machine.device, machine.processor)
-    writer = ScriptWriter(folder)
+    writer = ScriptWriter(folder, marks=config.model_marks)
     extractor = FeatureExtractor.load(folder, machine.device)
     plan = _plan(config, machine)
     networks = _load_networks(folder, machine, precision, plan, around)

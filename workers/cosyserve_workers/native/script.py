@@ -6,10 +6,11 @@ from pathlib import Path
 from cosyserve.protocol import FailureCode, Mode, Synthesize, split_system_prompt
 from cosyserve_workers.engine import RequestError, nothing_to_say
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS, Segment
 from cosyserve_workers.native.text.segments import TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
-from cosyserve_workers.text import BORDERS, clean, is_speakable, pack
+from cosyserve_workers.text import BORDERS, SYSTEM_PROMPT, clean, is_speakable, pack
 
 BLOCK_CHARS = 300
 """So much is normalised at a time, a millisecond a character on a slow core: the first sound need not wait for the last
@@ -19,11 +20,14 @@ page. Whole requests of everyday length fit in."""
 class ScriptWriter:
     """Knows a model folder's tokenizer and the rules of text. Safe to use from several threads.
 
-    Raises LoadError where the tokenizer's files are not whole.
+    marks: whether a text may hold sounds, phonemes and pinyin as the model knows them. Raises LoadError where the
+    tokenizer's files are not whole.
     """
 
-    def __init__(self, model_dir: Path) -> None:
-        self._tokenizer = TextTokenizer(model_dir / QWEN_FOLDER)
+    def __init__(self, model_dir: Path, model: Model = COSYVOICE2, *, marks: bool = True) -> None:
+        self._prompted = model is COSYVOICE3
+        """Whether all that the model hears begins with a system prompt."""
+        self._tokenizer = TextTokenizer(model_dir / QWEN_FOLDER, newer=model is COSYVOICE3, marks=marks)
         self._text = TextFrontEnd(self._tokenizer)
 
     @property
@@ -35,21 +39,17 @@ class ScriptWriter:
         """Yield what the language model is given for each segment, made as it is asked for.
 
         speech_tokens: the prompt's. In the mode zero_shot the model goes on from them, with the prompt's text before
-        the text; in instruct2 the instruction is there instead, and in cross_lingual nothing.
+        the text; in instruct2 the instruction is there instead, and in cross_lingual nothing. CosyVoice3 hears a system
+        prompt before all else.
 
         Raises RequestError where there is nothing to say or too much before it; at the end, where nothing is left of it
         by then.
         """
-        # This model has no system prompt: what was sent as one is left out.
-        text = clean(split_system_prompt(request.text)[1])
+        system, text = split_system_prompt(request.text)
+        text = clean(text)
         if not is_speakable(text):
             raise nothing_to_say()
-        before: list[int] = []
-        if request.mode is Mode.ZERO_SHOT:
-            transcript = clean(split_system_prompt(request.prompt_text)[1])
-            before = self._tokenizer.encode(self._text.normalise(transcript))
-        elif request.mode is Mode.INSTRUCT2:
-            before = self._tokenizer.encode_instruction(request.instruction)
+        before = self._before(request, system)
         continued = speech_tokens if request.mode is Mode.ZERO_SHOT else []
         # The longest segment's text, and half of the positions for what is said of it.
         if len(before) + len(continued) + MAX_SEGMENT_TOKENS > MAX_POSITIONS // 2:
@@ -59,6 +59,25 @@ class ScriptWriter:
                 f"{what} has {len(before)} tokens, more than the model can hear: shorten it",
             )
         return (Segment(before, piece, continued) for piece in self._pieces(text))
+
+    def _before(self, request: Synthesize, system: str) -> list[int]:
+        """What stands before the text. system: the system prompt that came with it, "" if none did.
+
+        CosyVoice2 has no system prompt: there, what was sent as one is left out.
+        """
+        if request.mode is Mode.INSTRUCT2:
+            return self._tokenizer.encode_instruction(self._instruction(request.instruction, system))
+        own, transcript = split_system_prompt(request.prompt_text)
+        said = self._tokenizer.encode(self._text.normalise(clean(transcript)))
+        if not self._prompted:
+            return said
+        return [*self._tokenizer.encode_instruction(clean(own or system) or SYSTEM_PROMPT), *said]
+
+    def _instruction(self, instruction: str, system: str) -> str:
+        if not self._prompted:
+            return instruction
+        wanted = clean(instruction)
+        return wanted if wanted.startswith(SYSTEM_PROMPT) else f"{clean(system) or SYSTEM_PROMPT} {wanted}"
 
     def _pieces(self, text: str) -> Iterator[list[int]]:
         spoken = False

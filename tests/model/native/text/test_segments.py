@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.text.pieces import SOUNDS
 from cosyserve_workers.native.text.segments import TextFrontEnd
-from cosyserve_workers.native.text.tokenizer import CONTROL_TOKENS, SOUND_TOKENS, TextTokenizer
+from cosyserve_workers.native.text.tokenizer import CONTROL_TOKENS, TextTokenizer
 from tests.model.texts import TEXTS
 
 QWEN = "CosyVoice-BlankEN"
@@ -116,7 +117,7 @@ def test_an_instruction_ends_with_its_token_once(tokenizer: TextTokenizer, libra
 
 
 def test_sounds_are_single_tokens(tokenizer: TextTokenizer, library: Any) -> None:
-    for token in SOUND_TOKENS:
+    for token in SOUNDS:
         assert len(tokenizer.encode(token)) == 1
         assert tokenizer.encode(token) == library.tokenizer.encode(token)
     assert tokenizer.size == len(library.tokenizer.tokenizer)

@@ -15,7 +15,7 @@ import inflect
 import wetext
 
 from cosyserve_workers.native.text.tokenizer import TextTokenizer, without_control_tokens
-from cosyserve_workers.text import shielded
+from cosyserve_workers.text import any_of, shielded
 
 MAX_LENGTH = 80
 """A segment is closed before the sentence that would make it longer than this, in characters of a text with Chinese in
@@ -41,6 +41,7 @@ class TextFrontEnd:
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
+        self._hidden = (any_of(tokenizer.hidden),) if tokenizer.hidden else ()
         self._chinese = wetext.Normalizer(remove_erhua=False)
         self._english = wetext.Normalizer()
         self._spell = inflect.engine()
@@ -69,7 +70,7 @@ class TextFrontEnd:
         text = without_control_tokens(text).encode("utf-8", "ignore").decode("utf-8").strip()
         if not text:
             return ""
-        hidden, restored = shielded(text)
+        hidden, restored = shielded(text, *self._hidden)
         with self._lock:
             if _CHINESE.search(text):
                 return restored(_tidy_chinese(_in_words(self._chinese, hidden)))

@@ -1,7 +1,8 @@
-"""Text to the ids that CosyVoice2's language model reads: Qwen2's byte-level BPE and the names of sounds."""
+"""Text to the ids that the language model reads: Qwen2's byte-level BPE and the names of sounds."""
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,31 +11,12 @@ from tokenizers.models import BPE
 
 from cosyserve.protocol import END_OF_PROMPT
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.text.pieces import END_OF_SYSTEM, PHONEMES, PINYIN, SOUNDS
 
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", END_OF_PROMPT)
 """Tokens that steer the model and say nothing. Only we may write them: in a user's text they would end the
 instruction early or break off the sentence."""
-SOUND_TOKENS = (
-    "[breath]",
-    "<strong>",
-    "</strong>",
-    "[noise]",
-    "[laughter]",
-    "[cough]",
-    "[clucking]",
-    "[accent]",
-    "[quick_breath]",
-    "<laughter>",
-    "</laughter>",
-    "[hissing]",
-    "[sigh]",
-    "[vocalized-noise]",
-    "[lipsmack]",
-    "[mn]",
-)
-"""Sounds and stresses that anyone may write. Their order gives their ids (upstream: `CosyVoice2Tokenizer`)."""
-
-_CONTROL = re.compile("|".join(re.escape(token) for token in CONTROL_TOKENS))
+_CONTROL = re.compile("|".join(re.escape(token) for token in (*CONTROL_TOKENS, END_OF_SYSTEM)))
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -50,14 +32,18 @@ def without_control_tokens(text: str) -> str:
 class TextTokenizer:
     """The tokenizer of a model folder's `CosyVoice-BlankEN`. Safe to use from several threads.
 
-    It gives the ids of transformers' Qwen2 tokenizer with CosyVoice2's special tokens added. Raises LoadError where a
-    file is missing or is not a tokenizer's.
+    It gives the ids of transformers' Qwen2 tokenizer with the model's special tokens added. newer: whether they are
+    CosyVoice3's. marks: whether a text may hold pieces; otherwise they are text. Raises LoadError where a file is
+    missing or is not a tokenizer's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, newer: bool = False, marks: bool = True) -> None:
         self._tokenizer = _read(folder)
+        sounds, spelled = (SOUNDS, PHONEMES + PINYIN if newer else ()) if marks else ((), ())
+        self.hidden: tuple[str, ...] = sounds + spelled if newer else ()
+        """What no normaliser may see, beside phonemes, which none ever does. CosyVoice2's sounds pass through them."""
         # Ids are given in this order, after those the folder's own configuration names.
-        added = (*CONTROL_TOKENS, *SOUND_TOKENS)
+        added = (*CONTROL_TOKENS, *sounds, *((END_OF_SYSTEM,) if newer else ()), *spelled)
         self._tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in added])
         end_of_prompt = self._tokenizer.token_to_id(END_OF_PROMPT)
         assert end_of_prompt is not None
@@ -69,8 +55,10 @@ class TextTokenizer:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a user's text: sounds are tokens of their own, control tokens are left out."""
-        ids: list[int] = self._tokenizer.encode(without_control_tokens(text)).ids
+        """Return the ids of a user's text: pieces are tokens of their own, control tokens are left out."""
+        # Composed first: pieces are looked for before the tokenizer's own normaliser composes anything.
+        composed = unicodedata.normalize("NFC", without_control_tokens(text))
+        ids: list[int] = self._tokenizer.encode(composed).ids
         return ids
 
     def encode_instruction(self, instruction: str) -> list[int]:
