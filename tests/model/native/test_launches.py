@@ -78,6 +78,17 @@ def test_a_turn_launches_what_its_parts_do_and_some_more(counted: list[Counted])
     assert launches["solve"] > launches["encoder"] + 10 * launches["estimator"]
 
 
+def test_the_language_model_launches_no_more_than_it_may_whoever_takes_part(
+    counted: list[Counted], small_checkpoint: Path
+) -> None:
+    """At full size 330 with the sampler, of which a layer takes ten."""
+    layers = json.loads((small_checkpoint / "CosyVoice-BlankEN" / "config.json").read_text())["num_hidden_layers"]
+    for program in ("prefill", "decode"):
+        alone, shared = (one.count.launches for one in counted if one.program == program)
+        assert alone == shared
+        assert alone + 10 * (24 - layers) <= 330
+
+
 @triton.jit
 def nothing(values: Any) -> None:
     """A kernel."""

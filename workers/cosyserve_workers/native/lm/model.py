@@ -5,12 +5,15 @@ for inference alone. One thread at a time may use a model.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
+from cosyserve_workers.native.kernels.cards import has_kernels
 from cosyserve_workers.native.lm.attention import (
     Attention,
     KeysAndValues,
@@ -51,6 +54,8 @@ class LanguageModel:
             self.device,
             self.dtype,
         )
+        self._kernels = has_kernels(self.device) and rows_triton().fits(self.sizes.head_dim)
+        self._gate = rows_triton().gate if self._kernels else _gate
         self._cos, self._sin = _rotary_tables(self.sizes, max_tokens, self.device, self.dtype)
 
     @classmethod
@@ -127,7 +132,7 @@ class LanguageModel:
         """
         pieces = self.take(slots, [1] * len(slots))
         span = min(self.max_tokens, -(-max(piece.end for piece in pieces) // _SPAN_STEP) * _SPAN_STEP)
-        first = list(slots) == list(range(len(slots)))
+        first = not self._kernels and list(slots) == list(range(len(slots)))
         places = send(torch.tensor([[piece.slot, piece.start] for piece in pieces]).t().contiguous(), self.device)
         attention = self.attention(None if first else places[0], places[1], span)
         return self.run(self.embed_speech(tokens), attention)
@@ -148,6 +153,9 @@ class LanguageModel:
 
     def attention(self, slots: Tensor | None, positions: Tensor, span: int | None = None) -> Attention:
         """For rows anywhere, as `RowAttention`. span: all positions if None: shapes then depend on N alone."""
+        if self._kernels and slots is not None:
+            cache, tables = (self._cache.keys, self._cache.values), (self._cos, self._sin)
+            return rows_triton().RowAttention(cache, tables, slots, positions, self.sizes.heads)
         return RowAttention(self._cache, self._turns(positions), slots, positions, span or self.max_tokens)
 
     def run(self, x: Tensor, attention: Attention, wanted: Tensor | None = None) -> Tensor:
@@ -162,8 +170,7 @@ class LanguageModel:
                 # Nobody attends to what the rest becomes from here on.
                 x, heard = x[wanted], heard[wanted]
             x = layer.out.added(heard, x)
-            gate, up = layer.gate_up(self._norm(x, layer.mlp_norm)).chunk(2, dim=-1)
-            x = layer.down.added(silu(gate) * up, x)
+            x = layer.down.added(self._gate(layer.gate_up(self._norm(x, layer.mlp_norm))), x)
         norm = self._weights.norm
         return self._weights.head(self._norm(x.to(norm.dtype), norm)).float()
 
@@ -172,6 +179,17 @@ class LanguageModel:
 
     def _norm(self, x: Tensor, scale: Tensor) -> Tensor:
         return rms_norm(x, (self.sizes.hidden,), scale, self.sizes.eps)
+
+
+def rows_triton() -> Any:
+    """The kernels' module: without Triton it cannot be imported."""
+    return import_module("cosyserve_workers.native.kernels.rows_triton")
+
+
+def _gate(gate_up: Tensor) -> Tensor:
+    """As `rows_triton.gate`."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return silu(gate) * up
 
 
 def _rotary_tables(sizes: Sizes, max_tokens: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
