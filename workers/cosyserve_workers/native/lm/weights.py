@@ -1,4 +1,4 @@
-"""The language model's weights: read from a CosyVoice2 folder, checked, and laid out for few and large products."""
+"""The language model's weights: read from a model folder, checked, and laid out for few and large products."""
 
 import json
 import re
@@ -10,12 +10,17 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.linear import Int8Linear, Linear, Product
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.native.state_dicts import read_state_dict
 
 FILE = "llm.pt"
 QWEN_FOLDER = "CosyVoice-BlankEN"
 STOP = 6561
-"""CosyVoice2's first id that is no sound: it and those after it end the speech."""
+"""The first id that is no sound: it and those after it end the speech."""
+SOS, END, TASK, FILL = range(STOP, STOP + 4)
+"""CosyVoice3's ids that are no sound and were used in training: of its speech embedding they begin the input, end the
+speech, stand between text and speech, and ask for more text. (CosyVoice2 has a table of its own for the first and the
+third.)"""
 
 _BACKBONE = "llm.model.model"
 _LAYER = re.compile(re.escape(_BACKBONE) + r"\.layers\.(\d+)\.")
@@ -63,8 +68,8 @@ class Weights:
     """The whole network.
 
     head: hidden -> vocab, and the norm before it: in float32 whatever the rest, because rounded to half precision a
-    logit moves a probability by some per cent. text: [text_vocab, hidden]. speech: [vocab, hidden]. start: [2, hidden],
-    sos and task id.
+    logit moves a probability by some per cent; CosyVoice3's has no bias. text: [text_vocab, hidden]. speech: [vocab,
+    hidden]. start: [2, hidden], sos and task id.
     """
 
     sizes: Sizes
@@ -76,13 +81,17 @@ class Weights:
     start: Tensor
 
 
-def load_weights(model_dir: Path, device: torch.device, dtype: torch.dtype, *, int8: bool = False) -> Weights:
+def load_weights(
+    model_dir: Path, device: torch.device, dtype: torch.dtype, *, int8: bool = False, model: Model = COSYVOICE2
+) -> Weights:
     """Read `llm.pt` and `CosyVoice-BlankEN/config.json`. int8: whether the layers' matrices become bytes.
+
+    model: whose the folder is; what does not belong to it is told by names and shapes.
 
     Upstream's text head (`llm.model.lm_head`), which nothing in speech uses, stays in the file. Raises LoadError.
     """
     config = _read_config(model_dir / QWEN_FOLDER / "config.json")
-    return _Reader(model_dir / FILE, device, dtype, Int8Linear if int8 else Linear).weights(config)
+    return _Reader(model_dir / FILE, device, dtype, Int8Linear if int8 else Linear, model).weights(config)
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,11 @@ def _read_config(path: Path) -> _Config:
 class _Reader:
     """Hands out the tensors of a state dict, each checked and moved."""
 
-    def __init__(self, path: Path, device: torch.device, dtype: torch.dtype, product: type[Product]) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, dtype: torch.dtype, product: type[Product], model: Model
+    ) -> None:
         self._path = path
+        self._model = model
         self._device = device
         self._dtype = dtype
         self._product = product
@@ -120,17 +132,19 @@ class _Reader:
         sizes = self._sizes(config)
         hidden, vocab = sizes.hidden, sizes.vocab
         exact = torch.promote_types(self._dtype, torch.float32)
+        older = self._model is COSYVOICE2
+        speech = self._tensor("speech_embedding.weight", vocab, hidden)
         return Weights(
             sizes=sizes,
             layers=tuple(self._layer(index, sizes) for index in range(sizes.layers)),
             norm=self._tensor(f"{_BACKBONE}.norm.weight", hidden, dtype=exact),
             head=Linear(
                 self._tensor("llm_decoder.weight", vocab, hidden, dtype=exact),
-                self._tensor("llm_decoder.bias", vocab, dtype=exact),
+                self._tensor("llm_decoder.bias", vocab, dtype=exact) if older else None,
             ),
             text=self._tensor(f"{_BACKBONE}.embed_tokens.weight", sizes.text_vocab, hidden),
-            speech=self._tensor("speech_embedding.weight", vocab, hidden),
-            start=self._tensor("llm_embedding.weight", 2, hidden),
+            speech=speech,
+            start=self._tensor("llm_embedding.weight", 2, hidden) if older else speech[[SOS, TASK]],
         )
 
     def _layer(self, index: int, sizes: Sizes) -> Layer:
@@ -161,8 +175,7 @@ class _Reader:
                 f"{self._path}: queries of {query} and keys of {key} do not fit the {config.heads} heads "
                 f"in {QWEN_FOLDER}/config.json: both must be of one model"
             )
-        if vocab <= STOP:
-            raise LoadError(f"{self._path} knows {vocab} speech tokens, CosyVoice2 has more than {STOP}")
+        self._check(vocab)
         found = (_LAYER.match(name) for name in self._state)
         layers = 1 + max(int(match[1]) for match in found if match)
         return Sizes(
@@ -178,11 +191,23 @@ class _Reader:
             eps=config.eps,
         )
 
+    def _check(self, vocab: int) -> None:
+        """Whether it is of the folder's model: the one before CosyVoice3 begins its input with a table of its own."""
+        if ("llm_embedding.weight" in self._state) is not (self._model is COSYVOICE2):
+            other = COSYVOICE3 if self._model is COSYVOICE2 else COSYVOICE2
+            raise LoadError(
+                f"{self._path} is the language model of {other.name}, {self._model.yaml} says {self._model.name}: all "
+                "files must be of one model; download the folder again"
+            )
+        least = STOP if self._model is COSYVOICE2 else FILL
+        if vocab <= least:
+            raise LoadError(f"{self._path} knows {vocab} speech tokens, {self._model.name} has more than {least}")
+
     def _shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of the matrix `name`."""
         tensor = self._state.get(name)
         if tensor is None or tensor.dim() != 2:
-            raise LoadError(f"{self._path} has no matrix {name!r}: it is not CosyVoice2's language model")
+            raise LoadError(f"{self._path} has no matrix {name!r}: it is not {self._model.name}'s language model")
         return tuple(tensor.shape)
 
     def _tensor(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
