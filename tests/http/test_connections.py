@@ -135,14 +135,17 @@ def limited(folder: Path, kind: str) -> Iterator[None]:
 
 
 class TestIdleOnes:
-    def test_heads_that_drip_are_given_up_long_before_answered_clients(self, server: Server) -> None:
-        """One has been answered and says nothing, one drips its first head, one the head of its second request."""
-        with ExitStack() as stack:
-            answered, first, second = (stack.enter_context(connect(server)) for _ in range(3))
+    def test_heads_that_drip_are_given_up_long_before_answered_clients(self, tmp_path: Path) -> None:
+        """One says nothing after its answer; one drips its first head, one its second, one a second that came early."""
+        begun = b"GET /health/live HTTP/1.1\r\nHost: test\r\nX-Slow: "
+        with Server(tmp_path, {"server": {"keep_alive_s": 600}}) as server, ExitStack() as stack:
+            answered, first, second, early = (stack.enter_context(connect(server)) for _ in range(4))
             assert [ask(answered), ask(second)] == [200, 200]
             for dripping in (first, second):
-                dripping.sendall(b"GET /health/live HTTP/1.1\r\nHost: test\r\nX-Slow: ")
-            drip_until_closed(first, second)
+                dripping.sendall(begun)
+            early.sendall(head("GET /health/live HTTP/1.1") + begun)
+            assert early.recv(12) == b"HTTP/1.1 200"
+            drip_until_closed(first, second, early)
             assert ask(answered) == 200
 
     def test_after_an_answer_for_as_long_as_is_set(self, tmp_path: Path) -> None:
