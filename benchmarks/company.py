@@ -6,7 +6,8 @@ import torch
 
 from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS, FRAMES_PER_TOKEN, LOOKAHEAD_TOKENS, MEL_BINS
-from cosyserve_workers.native.networks import Networks, Request, Segment, Voice
+from cosyserve_workers.native.networks import Networks
+from cosyserve_workers.native.utterances import Request, Segment, Voice
 
 TEXT_TOKENS = 30
 PREFILL_ROWS = 512

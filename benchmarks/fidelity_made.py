@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.features.voice import VoiceFeatures
-from cosyserve_workers.native.networks import Segment
+from cosyserve_workers.native.utterances import Segment
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER, load_weights
-from cosyserve_workers.native.networks import Segment
 from cosyserve_workers.native.precision import Precision
+from cosyserve_workers.native.utterances import Segment
 from cosyserve_workers.native.vocoder.hift import Hift
 from cosyserve_workers.native.vocoder.source import HarmonicSource
 from cosyserve_workers.native.vocoder.weights import HiftWeights

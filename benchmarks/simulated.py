@@ -10,8 +10,9 @@ import torch
 from benchmarks.company import TEXT_TOKENS, voice_of
 from benchmarks.imagined import Cost, Imagined
 from benchmarks.takes import Heard, Stream, Take
-from cosyserve_workers.native.networks import Plan, Request, Segment
+from cosyserve_workers.native.networks import Plan
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
+from cosyserve_workers.native.utterances import Request, Segment
 
 
 @dataclass

@@ -13,8 +13,9 @@ from cosyserve_workers.native.driver import Driver, Utterance  # noqa: E402
 from cosyserve_workers.native.features.voice import VoiceFeatures  # noqa: E402
 from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.memory_plan import GIB, Room  # noqa: E402
-from cosyserve_workers.native.networks import Networks, Plan, Request, Segment, Voice  # noqa: E402
+from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
+from cosyserve_workers.native.utterances import Request, Segment, Voice  # noqa: E402
 
 CPU = torch.device("cpu")
 BEHIND = (0, 1)

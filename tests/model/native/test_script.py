@@ -10,9 +10,9 @@ pytest.importorskip("torch")
 
 from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt, Synthesize
 from cosyserve_workers.native.models import COSYVOICE3
-from cosyserve_workers.native.networks import Segment
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
+from cosyserve_workers.native.utterances import Segment
 
 SPEECH = [5, 6, 7]
 PREFIX = "You are a helpful assistant."

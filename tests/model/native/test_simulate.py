@@ -22,8 +22,9 @@ from benchmarks.takes import Take  # noqa: E402
 
 from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
 from cosyserve_workers.native.memory_plan import Room  # noqa: E402
-from cosyserve_workers.native.networks import Drawn, Networks, Plan, Request, Segment, Sound, Voice  # noqa: E402
+from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
+from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Voice  # noqa: E402
 from tests.model.conftest import ROOT  # noqa: E402
 
 MACHINE = Room(torch.device("cpu"), free=2**50, total=2**51)

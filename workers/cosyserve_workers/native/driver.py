@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from cosyserve_workers.engine import EngineBroken
 from cosyserve_workers.native.lanes import set_threads
-from cosyserve_workers.native.networks import Networks, Plan, Request, Segment, Voice
+from cosyserve_workers.native.networks import Networks, Plan
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
+from cosyserve_workers.native.utterances import Request, Segment, Voice
 
 DeviceLost = getattr(torch, "AcceleratorError", ())
 """What torch raises for errors after which a process cannot use its GPU any more."""

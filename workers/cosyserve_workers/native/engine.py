@@ -13,8 +13,9 @@ from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.cuda_graphs import COUNTS
 from cosyserve_workers.native.driver import Driver
 from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatures
-from cosyserve_workers.native.networks import SAMPLE_RATE, Networks, Plan, Voice
+from cosyserve_workers.native.networks import SAMPLE_RATE, Networks, Plan
 from cosyserve_workers.native.script import ScriptWriter
+from cosyserve_workers.native.utterances import Voice
 
 FEATURES_BUDGET = 64 * 2**20
 """Bytes of voices' features: a hundred prompts of 30 s, and some hundreds of the usual length."""

@@ -5,26 +5,22 @@ One thread alone may use them. Nothing here decides whose turn it is (`scheduler
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cosyserve_workers.mel_stretch import Stretch
 from cosyserve_workers.native.cuda_graphs import CudaRecorder
-from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
-from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.flow.width_choice import measure_widths
 from cosyserve_workers.native.half_vocoder import load_vocoder
 from cosyserve_workers.native.lanes import Lanes
-from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
 from cosyserve_workers.native.lm.program import NO_TOKENS, Draws, TokenProgram
@@ -35,6 +31,7 @@ from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
 from cosyserve_workers.native.transfers import Fetched
+from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Spoken, Voice
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096
@@ -69,91 +66,18 @@ class Plan:
     steps_behind: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What the language model is given for one segment: ids of what precedes the text, of the text, speech tokens."""
-
-    prompt_text: Sequence[int]
-    text: Sequence[int]
-    prompt_speech: Sequence[int]
-
-    @property
-    def rows(self) -> int:
-        """Length of the input: sos and the task's mark besides."""
-        return len(self.prompt_text) + len(self.text) + len(self.prompt_speech) + 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Voice:
-    """A prompt as the networks need it. digest: of its audio, which all else depends on."""
-
-    digest: str
-    features: VoiceFeatures
-
-
-class Drawn(NamedTuple):
-    """token: whether the step gave a speech token. ended: whether the segment's speech ends."""
-
-    token: bool
-    ended: bool
-
-
-class Sound(NamedTuple):
-    """samples: [n] float32, n may be 0. chunk: what the scheduler is told of them."""
-
-    samples: NDArray[np.float32]
-    chunk: Chunk
-
-
-@dataclass(slots=True, eq=False)
-class _Spoken:
-    """A segment on its way: text to tokens to mel to sound."""
-
-    index: int
-    """Which of the request's segments it is."""
-    rest: Tensor
-    """[rows, hidden]: the language model's input that is not yet prefilled."""
-    limits: tuple[int, int]
-    words: Sequence[int]
-    """What it begins with, before its text."""
-    opening: KeysAndValues | None
-    """What the language model remembers of that, if it is known already; it is then no part of `rest`."""
-    tokens: list[int] = field(default_factory=list)
-    asked: int = 0
-    """How many steps were launched that draw one of them."""
-    ended: bool = False
-    handed_on: int = 0
-    """How many of the tokens the flow has."""
-    flow: FlowStream | None = None
-    vocoder: VocoderStream | None = None
-    stretch: Stretch | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request in the networks. slot: its place in the language model."""
-
-    slot: int
-    seed: int
-    speed: float
-    voice: Voice
-    segments: deque[_Spoken] = field(default_factory=deque)
-    added: int = 0
-    """How many segments it has been given."""
-
-
 class _Step(NamedTuple):
     """A stream's part in a solve."""
 
     request: Request
-    spoken: _Spoken
+    spoken: Spoken
     flow: FlowStep
 
 
 class _Launched(NamedTuple):
     """A step of the language model: whose tokens it draws, in order."""
 
-    taking: Sequence[tuple[Request, _Spoken]]
+    taking: Sequence[tuple[Request, Spoken]]
     tokens: Fetched
 
 
@@ -255,21 +179,21 @@ class Networks:
         opening = self._openings.find(words)
         if opening is not None:
             rest = rest[opening.positions :]
-        request.segments.append(_Spoken(request.added, rest, limits, words, opening))
+        request.segments.append(Spoken(request.added, rest, limits, words, opening))
         request.added += 1
         return len(rest)
 
     def prefill(self, pieces: Sequence[tuple[Request, int]]) -> None:
         """Put that many rows of each request's segment into the language model; with the last one comes a token."""
         inputs = [self._next_rows(request, rows) for request, rows in pieces]
-        whole = [len(_in_the_model(request).rest) == 0 for request, _ in pieces]
+        whole = [len(request.in_the_model.rest) == 0 for request, _ in pieces]
         tokens = self._program.prefill([request.slot for request, _ in pieces], inputs, whole)
         for request, _ in pieces:
             self._keep_opening(request)
         self._launch([request for (request, _), complete in zip(pieces, whole, strict=True) if complete], tokens)
 
     def _next_rows(self, request: Request, rows: int) -> Tensor:
-        spoken = _in_the_model(request)
+        spoken = request.in_the_model
         if self._lm.lengths[request.slot] == 0:
             self._program.start(request.slot, request.seed, spoken.index, *spoken.limits)
             if spoken.opening is not None:
@@ -279,18 +203,18 @@ class Networks:
 
     def _keep_opening(self, request: Request) -> None:
         """Keep what the language model remembers of a segment's first words, once it has seen them."""
-        words, positions = _in_the_model(request).words, 1 + len(_in_the_model(request).words)
+        words, positions = request.in_the_model.words, 1 + len(request.in_the_model.words)
         if words and self._lm.lengths[request.slot] >= positions and self._openings.find(words) is None:
             self._openings.keep(words, self._lm.remembered(request.slot, positions))
 
     def decode(self, requests: Sequence[Request]) -> None:
         """Draw one token for each that may have another. `collect` tells them."""
-        going_on = [request for request in requests if _may_go_on(_in_the_model(request))]
+        going_on = [request for request in requests if request.in_the_model.may_go_on]
         slots = [request.slot for request in going_on]
         self._launch(going_on, self._program.decode(slots) if slots else Fetched(NO_TOKENS))
 
     def _launch(self, requests: Sequence[Request], tokens: Fetched) -> None:
-        taking = [(request, _in_the_model(request)) for request in requests]
+        taking = [(request, request.in_the_model) for request in requests]
         for _, spoken in taking:
             spoken.asked += 1
         self._launched.append(_Launched(taking, tokens))
@@ -309,7 +233,7 @@ class Networks:
                     drawn.append((request, self._take(request, spoken, token)))
         return drawn
 
-    def _take(self, request: Request, spoken: _Spoken, token: int) -> Drawn:
+    def _take(self, request: Request, spoken: Spoken, token: int) -> Drawn:
         speech = token not in self._lm.stops
         if speech:
             spoken.tokens.append(token)
@@ -344,7 +268,7 @@ class Networks:
         )
         return [_sound(step, samples) for step, samples in zip(steps, vocoded, strict=True)]
 
-    def _flow_step(self, request: Request, spoken: _Spoken, promised: int) -> tuple[FlowStep, int]:
+    def _flow_step(self, request: Request, spoken: Spoken, promised: int) -> tuple[FlowStep, int]:
         """Hand on to the flow what makes the next chunk. Returns the step and the memory that it will take.
 
         State is kept where there is room, beside the bytes promised to others in this turn. Where there is none, the
@@ -377,20 +301,11 @@ class Networks:
             spoken.flow.state_bytes for request in self._requests.values() for spoken in request.segments if spoken.flow
         )
 
-    def _voice_of(self, request: Request, spoken: _Spoken) -> VocoderStream:
+    def _voice_of(self, request: Request, spoken: Spoken) -> VocoderStream:
         if spoken.vocoder is None:
             noise = np.random.SeedSequence((request.seed, spoken.index)).generate_state(1)
             spoken.vocoder = self._vocoder.open(int(noise[0]))
         return spoken.vocoder
-
-
-def _in_the_model(request: Request) -> _Spoken:
-    return next(spoken for spoken in request.segments if not spoken.ended)
-
-
-def _may_go_on(spoken: _Spoken) -> bool:
-    """Whether it has room for another token beside those that are on their way."""
-    return spoken.asked < spoken.limits[1]
 
 
 def _paced(step: _Step, mel: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from cosyserve.protocol import FailureCode, Mode, Synthesize, split_system_promp
 from cosyserve_workers.engine import RequestError, nothing_to_say
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
-from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS, Segment
+from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS
 from cosyserve_workers.native.text.segments import TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
+from cosyserve_workers.native.utterances import Segment
 from cosyserve_workers.text import BORDERS, SYSTEM_PROMPT, clean, is_speakable, pack
 
 BLOCK_CHARS = 300
