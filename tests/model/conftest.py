@@ -48,6 +48,12 @@ def small_checkpoint_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _build("small", tmp_path_factory, model="3")
 
 
+@pytest.fixture(scope="session")
+def full_checkpoint_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of the published model's size: 4.4 GB."""
+    return _build("full", tmp_path_factory, model="3")
+
+
 def _build(size: str, tmp_path_factory: pytest.TempPathFactory, model: str = "2") -> Path:
     base = tmp_path_factory.getbasetemp()
     # Whichever of xdist's processes comes first builds it for all of them.

@@ -84,6 +84,16 @@ def test_growing_chunks_give_the_mel_of_one_pass(flow: DitFlow, reference: FlowR
     assert worst(mel, case.one_pass(reference)) <= TOLERANCE
 
 
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_the_full_size_gives_the_mel_of_one_pass(full_checkpoint_3: Path) -> None:
+    flow = DitFlow.load(full_checkpoint_3, CPU, torch.float32)
+    case = make_case(28, 20)
+    mel = speak(flow, case.open(flow), case.tokens, [10])
+    reference = FlowReference(torch.load(full_checkpoint_3 / "flow.pt", weights_only=True))
+    assert worst(mel, case.one_pass(reference)) <= TOLERANCE
+
+
 def test_a_frame_comes_as_soon_as_three_tokens_after_its_chunk_are_known(flow: DitFlow) -> None:
     case = make_case(60, 30)
     stream = case.open(flow)

@@ -82,6 +82,15 @@ def test_pieces_are_the_sound_of_one_pass(
     assert said == [*(max(frames - RIGHT_FRAMES, 0) for frames in known), FRAMES], "a frame came later than it could"
 
 
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_the_full_size_gives_the_sound_of_one_pass(full_checkpoint_3: Path, mel: Tensor) -> None:
+    vocoder = CausalVocoder.load(full_checkpoint_3, CPU, torch.float32)
+    reference = VocoderReference(torch.load(full_checkpoint_3 / "hift.pt", weights_only=True))
+    noise = next(rows(PITCH_LAYERS, 9)).double()[: FRAMES * SAMPLES_PER_FRAME]
+    assert worst(torch.cat(speak(vocoder, mel, [50, 50, 31])), reference.sound(mel, noise)) < TOLERANCE
+
+
 @pytest.mark.parametrize("frames", range(1, 9))
 def test_the_shortest_segments(
     vocoder: CausalVocoder, reference: VocoderReference, mel: Tensor, table: Tensor, frames: int
