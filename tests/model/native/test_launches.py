@@ -17,6 +17,8 @@ from benchmarks.nowhere import GPU, nowhere  # noqa: E402
 from benchmarks.programs import PARTS, Counted  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from cosyserve_workers.native.half_vocoder import load_vocoder  # noqa: E402
+from cosyserve_workers.native.vocoder.stream import VocoderStep  # noqa: E402
 from tests.model.conftest import ROOT  # noqa: E402
 
 WAITS = {
@@ -87,6 +89,24 @@ def test_the_language_model_launches_no_more_than_it_may_whoever_takes_part(
         alone, shared = (one.count.launches for one in counted if one.program == program)
         assert alone == shared
         assert alone + 10 * (24 - layers) <= 330
+
+
+def test_sound_costs_the_same_launches_for_every_batch(small_checkpoint: Path) -> None:
+    """Whether streams begin, go on or end, and whoever is there: the small network has the layers of the full one."""
+    counts = set()
+    with nowhere() as counter:
+        vocoder, _ = load_vocoder(small_checkpoint, GPU, torch.float32)
+        assert not torch.backends.cudnn.allow_tf32
+        for rows in (1, 2, 3, 5, 16):
+            streams = [vocoder.open(seed) for seed in range(rows)]
+            for frames, final in ((40, False), (50, False), (36, True)):
+                mel = torch.zeros(80, frames, device=GPU)
+                before = counter.count.copy()
+                vocoder.advance([VocoderStep(stream, mel, final) for stream in streams])
+                counts.add(counter.count.since(before).launches)
+                assert not counter.count.since(before).asked
+    (launches,) = counts
+    assert launches <= 260
 
 
 @triton.jit

@@ -25,6 +25,8 @@ def load_vocoder(model_dir: Path, device: torch.device, dtype: torch.dtype) -> t
 
     Raises LoadError.
     """
+    # Else convolutions in float32 keep ten bits of it on a GPU, and that is heard.
+    torch.backends.cudnn.allow_tf32 = False
     weights = HiftWeights(model_dir, device)
     source = HarmonicSource.of(weights)
     exact = Hift(weights)

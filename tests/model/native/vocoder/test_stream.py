@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.vocoder.noise import Noise, key_of
+from cosyserve_workers.native.kernels.noise import Noise, key_of
+from cosyserve_workers.native.vocoder.ends import MaskedEnds
 from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource, Places
 from cosyserve_workers.native.vocoder.stream import KEPT_FRAMES, REACH, Vocoder, VocoderStep
@@ -96,7 +97,7 @@ def test_what_is_masked_is_decoded_as_if_nothing_lay_beyond(plain: Vocoder, mel:
     source = torch.randn(2, FRAMES * SAMPLES_PER_FRAME, generator=torch.Generator().manual_seed(2)) * 0.1
     whole = Span(0, FRAMES)
     with torch.inference_mode():
-        ends = plain._hift.masked(torch.tensor([signal, whole]), FRAMES)
+        ends = MaskedEnds(plain._hift.masks(FRAMES), torch.tensor([signal, whole]))
         mels = torch.stack([mel, mel])
         mels[0, :, : signal.start] = mels[0, :, signal.end :] = 0.0
         pitch, sound = plain._hift.pitch(mels, ends), plain._hift.decode(mels, source, None, ends)

@@ -19,7 +19,7 @@ from cosyserve_workers.native.vocoder.windows import BUCKETS, Shape, Windows  # 
 
 CPU = torch.device("cpu")
 OF_ONE_LENGTH, AS_NEEDED = Windows(REACH, KEPT_FRAMES), Windows(REACH)
-ALL = Shape(80, Span(16, 66), masked=True)
+ALL = Shape(80, Span(16, 66))
 
 
 @pytest.mark.parametrize("windows", [OF_ONE_LENGTH, AS_NEEDED, Windows(REACH, 7)])
@@ -40,12 +40,14 @@ def test_every_frame_is_given_once_with_all_that_it_looks_to(windows: Windows, s
             assert window.start + signal.start == max(window.start, 0)
             given += window.given
             assert window.start + signal.end >= min(given + REACH.right, known)
-            assert window.shape.masked or signal == Span(0, window.shape.frames)
+            assert windows.kept or signal == Span(0, window.shape.frames)
         assert given == (known if final else max(known - REACH.right, 0))
 
 
 def test_windows_of_one_length_have_one_shape() -> None:
     assert {window.shape for known in (1, 15, 400) for window in OF_ONE_LENGTH.cut(0, known, final=True)} == {ALL}
+    assert OF_ONE_LENGTH.shape == ALL
+    assert AS_NEEDED.shape is None
 
 
 def test_batches_are_filled_to_a_program() -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from cosyserve_workers.native.vocoder.ends import only
+from cosyserve_workers.native.kernels.snake import Snakes, add
 from cosyserve_workers.native.vocoder.weights import Convolution, HiftWeights
 
 DILATIONS = (1, 3, 5)
@@ -20,7 +20,7 @@ class _Unit:
     """Snake, dilated convolution, snake, convolution; added to its input.
 
     A snake is x + sin²(αx)/α, which is (z + sin² z)/α with z = αx. Factors lie in the convolutions' weights, but for
-    the first one, alpha [1, channels, 1], since what comes in is also added at the end.
+    the first one, alpha [channels], since what comes in is also added at the end.
     """
 
     alpha: Tensor
@@ -33,25 +33,28 @@ class _Unit:
         """What a sample depends on to either side."""
         return reach_of(self.dilated) * self.dilation + reach_of(self.plain)
 
-    def __call__(self, x: Tensor, inside: Tensor | None) -> Tensor:
-        inner = convolve(_snake(x * self.alpha), self.dilated, self.dilation)
-        # A snake of nought is nought.
-        out = convolve(_snake(only(inner, inside)), self.plain)
-        return out.add_(x) if inside is None else torch.addcmul(x, out, inside)
-
 
 class Block:
     """Three units with growing dilation."""
 
     def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype) -> None:
         self._units = [_unit(weights, name, index, dtype) for index in range(len(DILATIONS))]
+        self._snakes = Snakes.pick(self._units[0].alpha.device)
         self.reach = sum(unit.reach for unit in self._units)
 
     def __call__(self, x: Tensor, inside: Tensor | None = None) -> Tensor:
         """[b, channels, n] to the same. inside: as `Ends.inside`; x is 0 elsewhere, and so is what is made of it."""
-        for unit in self._units:
-            x = unit(x, inside)
-        return x
+        first, *others = self._units
+        out = self._unit(first, self._snakes.begin(x, first.alpha), inside)
+        for unit in others:
+            x, snake = self._snakes.join(x, out, inside, unit.alpha)
+            out = self._unit(unit, snake, inside)
+        return add(x, out, inside)
+
+    def _unit(self, unit: _Unit, snake: Tensor, inside: Tensor | None) -> Tensor:
+        """What it adds to its input, of which this is the first snake."""
+        inner = convolve(snake, unit.dilated, unit.dilation)
+        return convolve(self._snakes.between(inner, inside), unit.plain)
 
 
 def _unit(weights: HiftWeights, name: str, index: int, dtype: torch.dtype) -> _Unit:
@@ -59,7 +62,7 @@ def _unit(weights: HiftWeights, name: str, index: int, dtype: torch.dtype) -> _U
     dilated = weights.convolution(f"{name}.convs1.{index}")
     plain = weights.convolution(f"{name}.convs2.{index}")
     return _Unit(
-        first[None, :, None].to(dtype),
+        first.to(dtype),
         Convolution(dilated.weight * second[:, None, None] / first[:, None], dilated.bias * second).to(dtype),
         DILATIONS[index],
         Convolution(plain.weight / second[:, None], plain.bias).to(dtype),
@@ -88,9 +91,3 @@ def add_up(parts: Sequence[Tensor]) -> Tensor:
     for part in others:
         total += part
     return total
-
-
-def _snake(z: Tensor) -> Tensor:
-    """Of z, in its place: z + sin² z."""
-    sine = z.sin()
-    return z.addcmul_(sine, sine)

@@ -29,46 +29,54 @@ class Ends:
         return F.pad(x, (1, 0), "reflect")
 
 
-class MaskedEnds(Ends):
-    """Of windows of one length. signal: [b, 2] int64, the first frame and the one past the last of each.
+class Masks:
+    """What is the same for all windows of one length. rate: Fourier frames in a mel frame, the network's finest rate.
 
-    rate: Fourier frames in a mel frame, which is the finest rate of the network. dtype: of masks.
+    hop: samples from one to the next. beyond: what `Ends.mirrored` is asked for. like: what is masked.
     """
 
-    def __init__(self, signal: Tensor, frames: int, rate: int, dtype: torch.dtype) -> None:
-        self._rate = rate
-        self._places = torch.arange(frames * rate + 1, device=signal.device)
-        # [b, 1]: the first Fourier frame and the last.
-        self._first, self._last = (signal * rate)[:, :, None].unbind(1)
-        closed = (self._places >= self._first) & (self._places <= self._last)
-        self._closed = closed.to(dtype)[:, None]
+    def __init__(self, frames: int, rate: int, hop: int, beyond: int, like: Tensor) -> None:
+        self.rate, self.hop = rate, hop
+        self.dtype = like.dtype
+        self.places = torch.arange(frames * rate + 2, device=like.device)
+        self.places_before = (self.places - 1).clamp_(min=0)
+        self.samples = torch.arange(-beyond, frames * rate * hop + beyond, device=like.device)
+
+
+class MaskedEnds(Ends):
+    """Of windows of one length. signal: [b, 2] int64, the first frame and the one past the last of each."""
+
+    def __init__(self, masks: Masks, signal: Tensor) -> None:
+        self._masks = masks
+        ends = (signal * masks.rate)[:, :, None]
+        # [b, 1]: the first Fourier frame.
+        self._first, last = ends.unbind(1)
+        twice = ends * (2 * masks.hop)
+        self._twice_first, self._twice_past = twice.unbind(1)
+        places = masks.places[:-1]
+        self._closed = ((places >= self._first) & (places <= last)).to(masks.dtype)[:, None]
         self._inside = self._closed[..., 1:] * self._closed[..., :-1]
 
     def inside(self, rate: int, span: Span) -> Tensor:
         """As `Ends`."""
-        finest = self._inside[..., span.start * self._rate : span.end * self._rate]
-        return finest[..., :: self._rate // rate]
+        finest = self._inside[..., span.start * self._masks.rate : span.end * self._masks.rate]
+        return finest[..., :: self._masks.rate // rate]
 
     def closed(self, span: Span) -> Tensor:
         """As `Ends`."""
-        return self._closed[..., span.start * self._rate : span.end * self._rate + 1]
+        return self._closed[..., span.start * self._masks.rate : span.end * self._masks.rate + 1]
 
-    def mirrored(self, signal: Tensor, beyond: int) -> Tensor:
+    def mirrored(self, signal: Tensor, beyond: int) -> Tensor:  # noqa: ARG002 - known before
         """As `Ends`."""
-        samples = signal.shape[1]
-        hop = samples // (len(self._places) - 1)
-        places = torch.arange(-beyond, samples + beyond, device=signal.device)
-        first, last = self._first * hop, self._last * hop - 1
-        places = (places - first).abs_().add_(first)
-        return signal.gather(1, last.sub(places).abs_().neg_().add_(last).clamp_(0, samples - 1))
+        samples = self._masks.samples
+        places = torch.maximum(samples, self._twice_first - samples)
+        # One sample less: what is past the last comes back as the last but one.
+        places = torch.minimum(places, (self._twice_past - 2) - places)
+        return signal.gather(1, places.clamp_(min=0))
 
     def with_one_before(self, x: Tensor, span: Span) -> Tensor:
         """As `Ends`."""
-        places = self._places[: x.shape[2] + 1]
-        taken = torch.where(places == self._first - span.start * self._rate, places + 1, places - 1)
-        return x.gather(2, taken.clamp_(0, x.shape[2] - 1)[:, None].expand(-1, x.shape[1], -1))
-
-
-def only(x: Tensor, inside: Tensor | None) -> Tensor:
-    """What lies in the signal, in place of all."""
-    return x if inside is None else x.mul_(inside)
+        samples = x.shape[2]
+        begins = self._masks.places[span.start * self._masks.rate :][: samples + 1] == self._first
+        taken = torch.where(begins, self._masks.places[1 : samples + 2], self._masks.places_before[: samples + 1])
+        return x.gather(2, taken.clamp_(max=samples - 1)[:, None].expand(-1, x.shape[1], -1))

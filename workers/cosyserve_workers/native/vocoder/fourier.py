@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from cosyserve_workers.native.vocoder.ends import Ends, only
+from cosyserve_workers.native.kernels.snake import only
+from cosyserve_workers.native.vocoder.ends import Ends
 
 
 class Fourier:
@@ -32,8 +33,8 @@ class Fourier:
         return F.conv1d(ends.mirrored(source, self._fft // 2)[:, None], self._forth, stride=self._hop)
 
     def sound(self, magnitude: Tensor, phase: Tensor, closed: Tensor | None) -> Tensor:
-        """Each [b, fft / 2 + 1, n + 1] to [b, n * hop]. closed: as `Ends.closed`."""
-        parts = only(torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1), closed)
+        """Each [b, fft / 2 + 1, n + 1] to [b, n * hop]. closed: as `Ends.closed`. Overwrites magnitudes."""
+        parts = (torch.stack([phase.cos(), phase.sin()], dim=1) * only(magnitude, closed)[:, None]).flatten(1, 2)
         closed = parts.new_ones(1, 1, parts.shape[-1]) if closed is None else closed.float()
         samples, weight = (
             F.conv_transpose1d(x, waves, stride=self._hop, padding=self._fft // 2)

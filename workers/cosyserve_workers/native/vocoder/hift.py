@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
+from cosyserve_workers.native.kernels.snake import add, only
 from cosyserve_workers.native.vocoder.blocks import Block, add_up, convolve, reach_of
-from cosyserve_workers.native.vocoder.ends import Ends, MaskedEnds, only
+from cosyserve_workers.native.vocoder.ends import Ends, Masks
 from cosyserve_workers.native.vocoder.fourier import Fourier
 from cosyserve_workers.native.vocoder.reach import Span, StageReach, frames_around
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, Convolution, HiftWeights
@@ -64,9 +65,10 @@ class Hift:
             blocks=max(block.reach for block in self._blocks[stage]),
         )
 
-    def masked(self, signal: Tensor, frames: int) -> Ends:
-        """Where the signal begins and ends, [b, 2] int64, in windows of so many frames."""
-        return MaskedEnds(signal, frames, SAMPLES_PER_FRAME // self.sizes.hop, self.dtype)
+    def masks(self, frames: int) -> Masks:
+        """For windows of so many frames that reach beyond the signal's ends."""
+        rate = SAMPLES_PER_FRAME // self.sizes.hop
+        return Masks(frames, rate, self.sizes.hop, self.sizes.fft // 2, self._pre.bias)
 
     def pitch(self, mel: Tensor, ends: Ends = UNMASKED) -> Tensor:
         """[b, mels, t] to float64 [b, t]: f0 in Hz (upstream: ConvRNNF0Predictor). Each frame sees five to either side.
@@ -112,7 +114,7 @@ class Hift:
             x = ends.with_one_before(x, span)
         inside = self._inside(ends, stage, span)
         heard = self._source_features(stage, spectrum, span, ends)
-        x = x.add_(heard) if inside is None else torch.addcmul(heard, x, inside)
+        x = add(heard, x, inside)
         return add_up([block(x, inside) for block in self._blocks[stage]])
 
     def _inside(self, ends: Ends, stage: int, span: Span) -> Tensor | None:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.vocoder.ends import MaskedEnds
 from cosyserve_workers.native.vocoder.hift import UNMASKED, Hift
 from cosyserve_workers.native.vocoder.source import HarmonicSource, Places
-from cosyserve_workers.native.vocoder.windows import Reach, Shape
+from cosyserve_workers.native.vocoder.windows import Shape, Windows
 
 
 class Carried(NamedTuple):
@@ -39,10 +40,12 @@ class Numbers(NamedTuple):
 class Program:
     """One network and its source."""
 
-    def __init__(self, hift: Hift, source: HarmonicSource, reach: Reach) -> None:
+    def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows) -> None:
         self._hift = hift
         self._source = source
-        self._reach = reach
+        self._reach = windows.reach
+        self._masks = hift.masks(windows.shape.frames) if windows.shape else None
+        self._settled = torch.arange(windows.reach.carried, device=hift.device)
 
     def run(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
         """mel: [b, mels, frames], 0 where there is no signal. numbers: [b, 6], as `Numbers`.
@@ -50,7 +53,7 @@ class Program:
         Returns sound [b, 480 kept], of which the first `given` frames are right, and what is carried on.
         """
         frame, noise, _, _, given, carries = numbers.unbind(1)
-        ends = self._hift.masked(numbers[:, 2:4], shape.frames) if shape.masked else UNMASKED
+        ends = MaskedEnds(self._masks, numbers[:, 2:4]) if self._masks else UNMASKED
         fresh = self._hift.pitch(mel, ends)
         pitch = self._joined(shape, carried.pitch, fresh, carries)
         source, turns = self._source.make(pitch, Places(carried.turns, frame, noise))
@@ -69,7 +72,7 @@ class Program:
     def _carry(self, shape: Shape, pitch: Tensor, turns: Tensor, given: Tensor) -> Carried:
         # Where the next window begins in this one.
         begins = given[:, None] + (shape.kept.start - self._reach.left)
-        places = begins + torch.arange(self._reach.carried, device=pitch.device)
+        places = begins + self._settled
         return Carried(
             pitch.gather(1, places.clamp_(0, pitch.shape[1] - 1)), turns.gather(1, begins.clamp_(min=0)).frac_()[:, 0]
         )

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.kernels.noise import key_of
 from cosyserve_workers.native.vocoder.hift import Hift
-from cosyserve_workers.native.vocoder.noise import key_of
 from cosyserve_workers.native.vocoder.program import Carried, Numbers, Program
 from cosyserve_workers.native.vocoder.source import HarmonicSource
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
@@ -60,7 +60,7 @@ class Vocoder:
         self._windows = windows or Windows(REACH, KEPT_FRAMES if on_a_gpu else None)
         self._hift = hift
         self._source = source
-        self._program = Program(hift, source, self._windows.reach)
+        self._program = Program(hift, source, self._windows)
 
     @classmethod
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Vocoder":
@@ -135,11 +135,13 @@ class _Heard:
 
     def windows(self, rows: Sequence[_Row], numbers: Sequence[Numbers]) -> tuple[Tensor, Tensor]:
         """Windows of one shape: mel [b, mels, frames], 0 where there is no signal, and `numbers` on the device."""
-        told = [[*ours, *self._columns(row, ours)] for row, ours in zip(rows, numbers, strict=True)]
-        there = torch.tensor(told).to(self._mel.device, non_blocking=True)
-        columns = there[:, len(Numbers._fields) :]
-        mel = self._mel.index_select(1, columns.flatten()).unflatten(1, columns.shape)
-        return mel.transpose(0, 1), there[:, : len(Numbers._fields)]
+        count = len(rows)
+        columns = [column for row, ours in zip(rows, numbers, strict=True) for column in self._columns(row, ours)]
+        told = torch.tensor([number for ours in numbers for number in ours] + columns)
+        told = told.to(self._mel.device, non_blocking=True)
+        told, there = told.tensor_split([count * len(Numbers._fields)])
+        mel = self._mel.index_select(1, there).unflatten(1, (count, -1))
+        return mel.transpose(0, 1), told.view(count, -1)
 
     def _columns(self, row: _Row, numbers: Numbers) -> list[int]:
         begin, frames = self._begins[row.step] + row.window.start, row.window.shape.frames

@@ -36,11 +36,10 @@ class Reach(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Of a window. kept: the frames whose sound may be kept. masked: whether the signal may end within the window."""
+    """Of a window. kept: the frames whose sound may be kept."""
 
     frames: int
     kept: Span
-    masked: bool
 
 
 class Window(NamedTuple):
@@ -69,16 +68,20 @@ class Windows:
             return []
         if self.kept is None:
             start = max(given - self.reach.left, 0)
-            kept = Span(given - start, until - start)
-            return [Window(Shape(known - start, kept, masked=False), start, until - given)]
+            return [Window(Shape(known - start, Span(given - start, until - start)), start, until - given)]
         return [
-            Window(self._shape(self.kept), first - self.reach.left, min(self.kept, until - first))
+            Window(self._one_shape(self.kept), first - self.reach.left, min(self.kept, until - first))
             for first in range(given, until, self.kept)
         ]
 
-    def _shape(self, kept: int) -> Shape:
+    @property
+    def shape(self) -> Shape | None:
+        """Of all of them, if they have one length."""
+        return self._one_shape(self.kept) if self.kept else None
+
+    def _one_shape(self, kept: int) -> Shape:
         span = Span(self.reach.left, self.reach.left + kept)
-        return Shape(span.end + self.reach.right, span, masked=True)
+        return Shape(span.end + self.reach.right, span)
 
     def batches(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
         """Windows of one shape, as many together as go through the network at once."""

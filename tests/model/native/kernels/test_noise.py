@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cosyserve_workers.native.vocoder.noise import Noise, key_of  # noqa: E402
+from cosyserve_workers.native.kernels.noise import Noise, key_of  # noqa: E402
 
 HARMONICS = 9
 BITS = 1 << 64

@@ -5,22 +5,23 @@ whose products wrap around on every device. Two of 32 bits make two normals (Box
 """
 
 import math
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15
-_STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, None))
-"""Shifts and the factors after them."""
+SHIFTS, FACTORS = (30, 27, 31), (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+"""A factor after each shift but the last."""
 _BITS = 1 << 64
 
 
 def key_of(seed: int) -> int:
     """Where a seed's noise begins, 64 bits: far from where its neighbours' do."""
     z = (seed + GOLDEN) % _BITS
-    for shift, factor in _STEPS:
+    for shift, factor in zip_longest(SHIFTS, FACTORS, fillvalue=1):
         z ^= z >> shift
-        z = z * (factor or 1) % _BITS
+        z = z * factor % _BITS
     return z
 
 
@@ -57,7 +58,7 @@ class Noise:
         """[b, harmonics, samples / 2] int64: 64 bits for each two samples."""
         pairs = torch.arange(samples // 2, device=places.device) * signed(GOLDEN * self._harmonics)
         z = (places[:, None, None] + self._of_harmonics) + pairs
-        for shift, factor in _STEPS:
+        for shift, factor in zip_longest(SHIFTS, FACTORS):
             # The shift is of a signed number: what it puts in from the left is taken out.
             z ^= (z >> shift).bitwise_and_((1 << 64 - shift) - 1)
             if factor is not None:

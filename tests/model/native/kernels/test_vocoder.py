@@ -1,0 +1,45 @@
+"""The vocoder's kernels against their twins, in Triton's interpreter; and that they compile for cards."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("triton")
+
+from cosyserve_workers.native.kernels import excitation_triton, snake_triton
+from tests.model.conftest import ROOT
+from tests.model.native.kernels.compiling import CARDS, compile_for
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize(("kernel", "tolerance"), [("snakes", 1e-6), ("excitation", 1e-5), ("noise", 1e-6)])
+def test_a_kernel_does_what_its_twin_does(kernel: str, tolerance: float) -> None:
+    command = [sys.executable, "-m", "tests.model.native.kernels.interpreted_vocoder", kernel, *map(str, range(4))]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    differences = json.loads(done.stdout)
+    assert len(differences) == 4
+    assert max(differences) < tolerance
+    assert max(differences) > 0, "the twin was compared with itself"
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_kernels_compile_without_a_spill(card: int) -> None:
+    numbers = dict.fromkeys(("channels", "samples", "inside_row", "inside_sample"), "i32")
+    pointers = dict.fromkeys(("x", "out", "inside", "alpha", "made"), "*fp32")
+    for added, passed in ((True, False), (False, True), (True, True)):
+        flags = {"ADDED": added, "PASSED": passed, "MASKED": passed, "SCALED": added, "BLOCK": snake_triton.BLOCK}
+        made = compile_for(card, snake_triton.snake_kernel, pointers | numbers, flags, snake_triton.WARPS)
+        assert made.stack == 0
+    types = dict.fromkeys(("f0", "centres", "before", "after", "weight"), "*fp64")
+    types |= {"noise": "*i64", "bias": "*fp32", "out": "*fp32"}
+    types |= dict.fromkeys(("frames", "centres_row", "noise_row"), "i32")
+    constants = {"FRAME": 480, "HARMONICS": 9, "BLOCK": excitation_triton.BLOCK}
+    made = compile_for(card, excitation_triton.excitation_kernel, types, constants, excitation_triton.WARPS)
+    assert made.stack == 0
