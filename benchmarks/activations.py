@@ -48,6 +48,8 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _see(self, tensor: Any) -> None:
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.numel() == 0:
             return
+        if _is_mask(tensor):
+            return
         largest = float(tensor.abs().amax())
         largest = torch.inf if math.isnan(largest) else largest
         self.by_layer[self._now] = max(self.by_layer.get(self._now, 0.0), largest)
@@ -70,6 +72,12 @@ def largest_activations(model_dir: Path, made: Made) -> Mapping[str, Mapping[str
     with torch.inference_mode(), Largest(hift) as of_hift:
         run_vocoder(hift, made.mel, made.source)
     return {"language model": of_lm.by_layer, "flow": of_flow.by_layer, "vocoder": of_hift.by_layer}
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    """Whether it is what attention adds to hide: nought and minus infinity, which overflow nothing."""
+    hidden = tensor == -torch.inf
+    return bool(hidden.any()) and bool((hidden | (tensor == 0)).all())
 
 
 def _is_view(func: Any) -> bool:

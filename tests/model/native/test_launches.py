@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,16 @@ WAITS = {
     ("encoder", 2, 100): {},
     ("estimator", 1, 100): {},
     ("estimator", 2, 100): {},
-    # The prompt, and then as below.
-    ("voice", 1, 0): {"_to_copy": 9},
-    # Each stream's tokens, and where the sequences lie; alone, that once more, for a graph's shape that is new.
-    ("solve", 1, 100): {"_to_copy": 7},
-    ("solve", 2, 100): {"_to_copy": 6},
+    # The prompt.
+    ("voice", 1, 0): {"_to_copy": 3},
+    # Each stream's tokens.
+    ("solve", 1, 100): {"_to_copy": 1},
+    ("solve", 2, 100): {"_to_copy": 2},
     ("vocoder", 1, 100): {},
     ("vocoder", 2, 100): {},
     # The flow's, and each stream's sound on its way to the host.
-    ("solve turn", 1, 100): {"_to_copy": 8},
-    ("solve turn", 2, 100): {"_to_copy": 8},
+    ("solve turn", 1, 100): {"_to_copy": 2},
+    ("solve turn", 2, 100): {"_to_copy": 4},
 }
 """What the host waits for, by program, streams and past. Whoever needs a wait less lowers the number; a new one wants a
 reason."""
@@ -80,6 +80,10 @@ def test_a_turn_launches_what_its_parts_do_and_some_more(counted: list[Counted])
     assert launches["solve"] > launches["encoder"] + 10 * launches["estimator"]
 
 
+def launches(counted: Iterable[Counted], program: str) -> list[int]:
+    return [one.count.launches for one in counted if one.program == program]
+
+
 def test_the_language_model_launches_no_more_than_it_may_whoever_takes_part(
     counted: list[Counted], small_checkpoint: Path
 ) -> None:
@@ -107,6 +111,20 @@ def test_sound_costs_the_same_launches_for_every_batch(small_checkpoint: Path) -
                 assert not counter.count.since(before).asked
     (launches,) = counts
     assert launches <= 260
+
+
+def test_a_step_of_the_flow_launches_the_same_whoever_shares_it(small_checkpoint: Path, counted: list[Counted]) -> None:
+    """In every bucket that these come to, and whatever is behind."""
+    others = list(count_all(small_checkpoint, torch.bfloat16, [1, 3], [225]))
+    assert len({*launches(counted, "estimator"), *launches(others, "estimator")}) == 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_the_flow_keeps_within_its_launches(full_checkpoint: Path) -> None:
+    counted = list(count_all(full_checkpoint, torch.bfloat16, [1, 16], [100]))
+    assert max(launches(counted, "estimator")) <= 700
+    assert max(launches(counted, "solve")) <= 7500
 
 
 @triton.jit

@@ -11,21 +11,44 @@ from torch import Tensor  # noqa: E402
 
 from cosyserve_workers.native import cuda_graphs  # noqa: E402
 from cosyserve_workers.native.cuda_graphs import Graphs, Step  # noqa: E402
+from cosyserve_workers.native.flow import solver  # noqa: E402
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.sizes import EULER_STEPS  # noqa: E402
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState  # noqa: E402
+from cosyserve_workers.native.kernels import paged  # noqa: E402
+from cosyserve_workers.native.kernels.add_norm import add_norm  # noqa: E402
+from cosyserve_workers.native.kernels.choice import Kernels  # noqa: E402
+from cosyserve_workers.native.kernels.paged import Pages  # noqa: E402
 from tests.model.native.recording import Recorder  # noqa: E402
 
 CPU = torch.device("cpu")
 
 
+@torch.library.custom_op("cosyserve_tests::attend", mutates_args={"keys_values"})
+def attend_op(  # noqa: PLR0917 - operations have no others
+    qkv: Tensor, keys_values: Tensor, numbers: list[Tensor], layer: int, heads: int, bias: Tensor | None
+) -> Tensor:
+    """One operation, as a kernel is, that reads its tensors each time it is replayed."""
+    return paged.attend(qkv, Pages(keys_values, *numbers), layer, heads, bias)
+
+
+def attend(qkv: Tensor, pages: Pages, layer: int, heads: int, bias: Tensor | None = None) -> Tensor:
+    result: Tensor = attend_op(qkv, pages.keys_values, list(pages[1:]), layer, heads, bias)
+    return result
+
+
 @pytest.fixture(scope="module")
 def flow(small_checkpoint: Path) -> Flow:
     with pytest.MonkeyPatch.context() as patch:
-        # As on a GPU: oneDNN's layouts are a CPU's.
+        # As on a GPU: oneDNN's layouts are a CPU's, and sequences are rows of a chunk.
         patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-        return Flow.load(small_checkpoint, CPU, torch.float32)
+        patch.setattr(solver, "kernels_for", lambda _: Kernels(attend, add_norm))
+        flow = Flow.load(small_checkpoint, CPU, torch.float32)
+    flow.pool.reserve(60 * flow.pool.page_bytes)
+    flow._solver._first = None
+    take_steps(flow, flow._solver._estimator)
+    return flow
 
 
 def take_steps(flow: Flow, stepper: Stepper) -> None:
@@ -36,7 +59,7 @@ def take_steps(flow: Flow, stepper: Stepper) -> None:
 def recorder(flow: Flow) -> Iterator[Recorder]:
     """The flow with graphs, for one test."""
     recorder = Recorder()
-    take_steps(flow, EstimatorGraphs(flow._solver._estimator, flow.sizes, recorder))
+    take_steps(flow, EstimatorGraphs(flow._solver._estimator, recorder))
     yield recorder
     take_steps(flow, flow._solver._estimator)
 
@@ -97,13 +120,19 @@ def test_turn_by_turn_two_streams_keep_what_is_theirs(flow: Flow, recorder: Reco
         assert same(ours[index], speak(flow, flow.open(voice), torch.cat(tokens[index])))
 
 
-def test_a_batch_and_a_tail_are_not_recorded(flow: Flow, recorder: Recorder) -> None:
+def test_a_batch_and_a_tail_take_the_graph_of_their_rows(flow: Flow, recorder: Recorder) -> None:
+    def both() -> list[Tensor]:
+        streams = flow.open(voice), flow.open(voice)
+        mels = flow.advance([FlowStep(stream, draw(30, seed)) for seed, stream in enumerate(streams)])
+        return [mel.clone() for mel in (*mels, *flow.advance([FlowStep(streams[0], draw(3, 7), final=True)]))]
+
     voice = voice_of(flow, 60)
-    before = recorder.recorded
-    first, second = flow.open(voice), flow.open(voice)
-    flow.advance([FlowStep(first, draw(30, 5)), FlowStep(second, draw(30, 6))])
-    flow.advance([FlowStep(first, draw(3, 7), final=True)])
-    assert recorder.recorded == before
+    ours = both()
+    # The voice's two chunks had it made already; the tail is one.
+    assert recorder.recorded == 2
+    assert sorted(flow._solver._steppers[0]._inputs) == [1, 2]  # type: ignore[attr-defined]
+    take_steps(flow, flow._solver._estimator)
+    assert same(ours, both())
 
 
 @pytest.mark.parametrize("broken", ["wrong", "impossible"])
@@ -115,7 +144,7 @@ def test_graphs_that_do_not_work_are_left_out(flow: Flow, broken: str, caplog: A
 
     voice = voice_of(flow, 60)
     wanted = speak(flow, flow.open(voice), draw(60, 8))
-    take_steps(flow, EstimatorGraphs(flow._solver._estimator, flow.sizes, record))
+    take_steps(flow, EstimatorGraphs(flow._solver._estimator, record))
     try:
         assert same(speak(flow, flow.open(voice), draw(60, 8)), wanted)
     finally:

@@ -1,17 +1,23 @@
-"""Compiles Triton kernels for cards that are not here, with what comes with Triton."""
+"""Triton kernels without a card: compiled for some, with what comes with Triton, and run in its interpreter."""
 
+import json
+import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-CARDS = (80, 86, 89, 90, 100, 120)
-"""Compute capabilities."""
+from tests.model.conftest import ROOT
+
+CARDS = [80, *(pytest.param(card, marks=pytest.mark.full) for card in (86, 89, 90, 100, 120))]
+"""Compute capabilities, to parametrize a test by."""
 TYPES = ("fp16", "bf16", "fp32")
 SHARED = 99 * 1024
 """Bytes that a program may share on the card that has the fewest, sm_86."""
@@ -24,6 +30,17 @@ class Compiled(NamedTuple):
     stack: int
     shared: int
     copies: int
+
+
+def differences(check: str, seeds: Iterable[int]) -> list[float]:
+    """Of a kernel and its twin, in one random case for each seed."""
+    command = [sys.executable, "-m", "tests.model.native.kernels.interpreted", check, *map(str, seeds)]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[float] = json.loads(done.stdout)
+    assert len(found) == len(command) - 4
+    return found
 
 
 def compile_for(card: int, kernel: Any, types: Mapping[str, str], constants: Mapping[str, Any], warps: int) -> Compiled:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from triton.runtime import interpreter
 
-from cosyserve_workers.native.kernels import paged, paged_triton
+from cosyserve_workers.native.kernels import add_norm, add_norm_triton, paged, paged_triton
 from cosyserve_workers.native.kernels.paged import Pages
 
 
 def main() -> None:
     """Try the cases of these seeds."""
     mend()
-    check = {"attend": attend}[sys.argv[1]]
+    check = {"attend": attend, "add_norm": add_norm_of}[sys.argv[1]]
     print(json.dumps([check(torch.Generator().manual_seed(int(seed))) for seed in sys.argv[2:]]))
 
 
@@ -64,6 +64,18 @@ def attend(dice: torch.Generator) -> float:
     bias = torch.randn((heads, len(past) * size, (most + draw(dice, 0, 3)) * size + size), generator=dice)
     arguments = (qkv, draw(dice, 0, layers), heads, bias if biased else None)
     return compare(pages, *arguments)
+
+
+def add_norm_of(dice: torch.Generator) -> float:
+    """Any number of lines of any width."""
+    width = draw(dice, 1, 300)
+    x, more = torch.randn((2, 2, draw(dice, 1, 40), width), generator=dice) * 10
+    weight, bias = torch.randn((2, width), generator=dice)
+    other = x.clone()
+    wanted = add_norm.add_norm(x, more, weight, bias)
+    got = add_norm_triton.add_norm(other, more, weight, bias)
+    assert torch.equal(other, x)
+    return float(((got - wanted).abs().max() / wanted.abs().max()).item())
 
 
 def compare(pages: Pages, qkv: Tensor, layer: int, heads: int, bias: Tensor | None) -> float:

@@ -1,9 +1,5 @@
 """Attention over pages: the plain one against attention as it is written down, the kernel against the plain one."""
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -14,8 +10,7 @@ from torch import Tensor  # noqa: E402
 
 from cosyserve_workers.native.kernels import paged, paged_triton  # noqa: E402
 from cosyserve_workers.native.kernels.paged import Pages  # noqa: E402
-from tests.model.conftest import ROOT  # noqa: E402
-from tests.model.native.kernels.compiling import CARDS, SHARED, TYPES, compile_for  # noqa: E402
+from tests.model.native.kernels.compiling import CARDS, SHARED, TYPES, compile_for, differences  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -81,13 +76,7 @@ def test_a_frame_that_is_not_real_is_not_heard() -> None:
 
 @pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 60), marks=pytest.mark.full)])
 def test_the_kernel_is_its_twin(seeds: range) -> None:
-    command = [sys.executable, "-m", "tests.model.native.kernels.interpreted", "attend", *map(str, seeds)]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    differences = json.loads(done.stdout)
-    assert len(differences) == len(seeds)
-    assert max(differences) <= TOLERANCE
+    assert max(differences("attend", seeds)) <= TOLERANCE
 
 
 ESTIMATOR: dict[str, Any] = {"heads": 8, "width": 64, "size": 50, "layers": 56, "guidance": 2, "parts": 3}
@@ -99,7 +88,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("card", [pytest.param(card, marks=[pytest.mark.full][: card != CARDS[0]]) for card in CARDS])
+@pytest.mark.parametrize("card", CARDS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_compiles_without_a_spill(card: int, shape: str) -> None:
     sizes, biased = SHAPES[shape]

@@ -24,6 +24,8 @@ from cosyserve_workers.native.flow.sizes import (
     FlowSizes,
 )
 from cosyserve_workers.native.flow.weights import Norm, Weights
+from cosyserve_workers.native.kernels.choice import Attend
+from cosyserve_workers.native.kernels.paged import Pages
 from cosyserve_workers.native.linear import Linear
 
 _EMBEDDING_NORM_EPS = 1e-5
@@ -39,6 +41,16 @@ class EncoderLeft(NamedTuple):
 
     lookahead: Tensor
     upsampling: Tensor
+
+
+class RowsBehind(NamedTuple):
+    """What is behind sequences that are rows of a chunk, and who attends to it where it lies."""
+
+    attend: Attend
+    pages: Pages
+
+
+Behind = Sequence[KeysValues] | RowsBehind
 
 
 class RelativeAttention:
@@ -61,17 +73,26 @@ class RelativeAttention:
 
     def prepare(self, positions: Tensor) -> None:
         """Project the positions made by `_positions`, [distances, width]."""
-        projected = functional.linear(positions, self._position).view(len(positions), self._heads, -1)
+        projected = functional.linear(positions, self._scale * self._position).view(len(positions), self._heads, -1)
         self._distances = projected.permute(1, 2, 0).contiguous()
 
-    def __call__(self, x: Tensor, layout: Layout, layer: int, memories: Sequence[KeysValues]) -> Tensor:
+    def __call__(self, x: Tensor, layout: Layout, layer: int, behind: Behind) -> Tensor:
         """[total, width] to the same, each sequence over what it remembers and itself."""
         qkv = self._qkv(x).view(layout.total, 3, -1)
+        if isinstance(behind, RowsBehind):
+            return self._out(self._attend_in_rows(qkv, layer, behind))
         heard = []
-        for place, memory in zip(layout.places, memories, strict=True):
+        for place, memory in zip(layout.places, behind, strict=True):
             gathered = memory.extend(layer, qkv[None, place, 1:])
             heard += self._attend(*(self._by_head(part) for part in (qkv[place, 0], *gathered)))
         return self._out(torch.cat(heard))
+
+    def _attend_in_rows(self, qkv: Tensor, layer: int, behind: RowsBehind) -> Tensor:
+        """All in one launch; the terms of all distances are worked out, how many ever are asked for. [total, width]."""
+        query = qkv[:, 0].unflatten(1, (self._heads, -1))
+        by_distance = torch.bmm((query + self._distance_bias[:, 0]).transpose(0, 1), self._distances)
+        query += self._content_bias[:, 0]
+        return behind.attend(qkv.flatten(1)[None], behind.pages, layer, self._heads, by_distance)[0]
 
     def _by_head(self, x: Tensor) -> Tensor:
         """[..., frames, width] to [heads, frames, head width]."""
@@ -97,7 +118,7 @@ class RelativeAttention:
                 shifted,
                 query + self._content_bias,
                 keys[:, :seen].transpose(1, 2),
-                beta=self._scale,
+                beta=1,
                 alpha=self._scale,
             )
             heard = torch.bmm(torch.softmax(scores, dim=-1), values[:, :seen])
@@ -169,7 +190,7 @@ class Encoder:
         tokens: Tensor,
         layouts: tuple[Layout, Layout],
         left: EncoderLeft,
-        memories: Sequence[tuple[KeysValues, KeysValues]],
+        behind: tuple[Behind, Behind],
     ) -> tuple[Tensor, EncoderLeft]:
         """Encode whole chunks, or chunks and a tail, of each sequence.
 
@@ -177,7 +198,7 @@ class Encoder:
             tokens: int64 [sum of (length + 3)]: each sequence's tokens and the three after them, `absent` past the end.
             layouts: of the sequences in tokens and in frames.
             left: what the convolutions remember, each [sequences, 2, width].
-            memories: keys and values of each sequence, at the tokens' rate and at the frames'.
+            behind: keys and values of each sequence, at the tokens' rate and at the frames'.
 
         Returns:
             The mean mel [frames, 80] and the new left.
@@ -185,26 +206,34 @@ class Encoder:
         by_token, by_frame = layouts
         x, lookahead_left = self._look_ahead(functional.embedding(tokens, self._embedded), by_token, left.lookahead)
         for index, layer in enumerate(self._layers):
-            x = _pass(layer, x, by_token, index, [memory[0] for memory in memories])
+            x = _pass(layer, x, by_token, index, behind[0])
         windows, upsampling_left = by_token.windows(x[None], left.upsampling[None])
         x = self._upsampling(windows[0]).view(by_frame.total, self._width)
         x = _scaled_norm(self._upsampled_in(x), self._upsampled_norm)
         for index, layer in enumerate(self._upsampled_layers):
-            x = _pass(layer, x, by_frame, index, [memory[1] for memory in memories])
+            x = _pass(layer, x, by_frame, index, behind[1])
         x = functional.layer_norm(x, (self._width,), *self._last_norm, _EMBEDDING_NORM_EPS)
         return self._to_mel(x), EncoderLeft(lookahead_left, upsampling_left[0])
 
     def _look_ahead(self, embedded: Tensor, layout: Layout, left: Tensor) -> tuple[Tensor, Tensor]:
         """The look-ahead layer: [sum of (length + 3), width] to [total, width], and what it remembers."""
+        if layout.alike:
+            rows = embedded.unflatten(0, (len(layout.lengths), -1))
+            spans = rows.unfold(1, LOOKAHEAD_TOKENS + 1, 1).transpose(2, 3)
+            return self._after(rows[:, :-LOOKAHEAD_TOKENS].flatten(0, 1), spans.flatten(2).flatten(0, 1), layout, left)
         own, windows = [], []
         for index, (start, length) in enumerate(zip(layout.starts, layout.lengths, strict=True)):
             first = start + LOOKAHEAD_TOKENS * index
             own.append(embedded[first : first + length])
             span = embedded[first : first + length + LOOKAHEAD_TOKENS]
             windows.append(span.unfold(0, LOOKAHEAD_TOKENS + 1, 1).transpose(1, 2).flatten(1))
-        ahead = functional.leaky_relu(self._lookahead(torch.cat(windows)))
+        return self._after(torch.cat(own), torch.cat(windows), layout, left)
+
+    def _after(self, own: Tensor, windows: Tensor, layout: Layout, left: Tensor) -> tuple[Tensor, Tensor]:
+        """The look-ahead layer of tokens [total, width] and what each sees ahead, [total, 4 * width]."""
+        ahead = functional.leaky_relu(self._lookahead(windows))
         behind, left = layout.windows(ahead[None], left[None])
-        return torch.cat(own) + self._after_lookahead(behind[0]), left[0]
+        return own + self._after_lookahead(behind[0]), left[0]
 
     @staticmethod
     def _embed_all(weights: Weights, encoder: Weights, sizes: FlowSizes) -> Tensor:
@@ -218,11 +247,11 @@ class Encoder:
         return torch.cat([rows, rows.new_zeros(1, sizes.width)])
 
 
-def _pass(layer: _Layer, x: Tensor, layout: Layout, index: int, memories: Sequence[KeysValues]) -> Tensor:
+def _pass(layer: _Layer, x: Tensor, layout: Layout, index: int, behind: Behind) -> Tensor:
     """One conformer layer, of attention and feed-forward only: [total, width]."""
     width = (x.shape[1],)
     normed = functional.layer_norm(x, width, *layer.attention_norm, _LAYER_NORM_EPS)
-    x = x + layer.attention(normed, layout, index, memories)
+    x = x + layer.attention(normed, layout, index, behind)
     normed = functional.layer_norm(x, width, *layer.hidden_norm, _LAYER_NORM_EPS)
     return x + layer.narrow(functional.silu(layer.widen(normed)))
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cosyserve_workers.native.flow.attention import Attention, Gathered
 from cosyserve_workers.native.flow.layout import LEFT, Layout
-from cosyserve_workers.native.flow.memory import KeysValues
-from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, MEL_BINS, FlowSizes
+from cosyserve_workers.native.flow.sizes import CONDITION_CHANNELS, MEL_BINS, FlowSizes
 from cosyserve_workers.native.flow.weights import Norm, Weights
-from cosyserve_workers.native.kernels.paged import attend_plainly
+from cosyserve_workers.native.kernels.choice import AddNorm
 from cosyserve_workers.native.linear import Linear
 
 _KERNEL = LEFT + 1
@@ -76,13 +76,14 @@ class Batch(NamedTuple):
     layout: Layout
     """Of the sequences in frames."""
     heard: Heard
-    memories: Sequence[KeysValues]
-    """Of each sequence, at this step."""
+    attention: Attention
 
     def of_row(self, row: slice) -> "Batch":
         """The same for one guidance row."""
         heard = Heard(self.heard.convolved[row], self.heard.skipped[row])
-        return Batch(self.layout, heard, [memory.of_row(row) for memory in self.memories])
+        # Guidance rows are parted on CPUs alone.
+        assert isinstance(self.attention, Gathered)
+        return Batch(self.layout, heard, self.attention.of_row(row))
 
 
 class Left(NamedTuple):
@@ -97,12 +98,13 @@ class Left(NamedTuple):
 class Estimator:
     """The estimator's weights, with all that depends on neither voice nor text worked out beforehand.
 
-    times: the flow's time at each Euler step.
+    times: the flow's time at each Euler step. add_norm: as `kernels.add_norm`.
     """
 
-    def __init__(self, weights: Weights, sizes: FlowSizes, times: Tensor) -> None:
+    def __init__(self, weights: Weights, sizes: FlowSizes, times: Tensor, add_norm: AddNorm) -> None:
         estimator = weights.under("decoder.estimator")
         self._sizes = sizes
+        self._add_norm = add_norm
         width = sizes.channels
         names = ["down_blocks.0", *(f"mid_blocks.{index}" for index in range(sizes.mid_levels)), "up_blocks.0"]
         levels = [estimator.under(name) for name in names]
@@ -181,21 +183,13 @@ class Estimator:
     def _transform(self, level: int, x: Tensor, batch: Batch) -> Tensor:
         """A level's transformer blocks, in place: [2, frames, channels]."""
         first = level * self._sizes.blocks_per_level
+        more = None
         for layer, block in enumerate(self._transformers[level], start=first):
-            normed = functional.layer_norm(x, (x.shape[2],), *block.attention_norm)
-            x.add_(block.out(self._attend(block.qkv(normed), layer, batch)))
-            normed = functional.layer_norm(x, (x.shape[2],), *block.hidden_norm)
-            x.add_(block.narrow(functional.gelu(block.widen(normed))))
-        return x
-
-    def _attend(self, qkv: Tensor, layer: int, batch: Batch) -> Tensor:
-        """Self-attention of each sequence over what it remembers and itself: [2, frames, inner channels]."""
-        parts = qkv.unflatten(2, (3, -1))
-        results = []
-        for place, memory in zip(batch.layout.places, batch.memories, strict=True):
-            keys, values = memory.extend(layer, parts[:, place, 1:])
-            results += _attend_by_chunk(parts[:, place, 0], keys, values, self._sizes.heads)
-        return results[0] if len(results) == 1 else torch.cat(results, dim=1)
+            normed = _norm(x, block.attention_norm) if more is None else self._add_norm(x, more, *block.attention_norm)
+            more = block.out(batch.attention(block.qkv(normed), layer))
+            normed = self._add_norm(x, more, *block.hidden_norm)
+            more = block.narrow(functional.gelu(block.widen(normed)))
+        return x if more is None else x.add_(more)
 
     def _shifts(self, estimator: Weights, levels: Sequence[Weights], sizes: FlowSizes, times: Tensor) -> Tensor:
         half = (MEL_BINS + CONDITION_CHANNELS) // 2
@@ -233,24 +227,12 @@ class _Lefts:
         return torch.cat(self._new, dim=3)
 
 
+def _norm(x: Tensor, norm: Norm) -> Tensor:
+    return functional.layer_norm(x, (x.shape[2],), *norm)
+
+
 def _norm_mish(x: Tensor, norm: Norm) -> Tensor:
-    return functional.mish(functional.layer_norm(x, (x.shape[2],), *norm))
-
-
-def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> list[Tensor]:
-    """Attention chunk by chunk, [2, n, channels] each; the queries are the last of the keys.
-
-    All are [2, frames, channels]. A chunk is its own call: the part of the matrix that the mask would hide from it is
-    then never computed.
-    """
-    frames = queries.shape[1]
-    before = keys.shape[1] - frames
-    results = []
-    for start in range(0, frames, CHUNK_FRAMES):
-        end = min(start + CHUNK_FRAMES, frames)
-        seen = before + end
-        results.append(attend_plainly(queries[:, start:end], keys[:, :seen], values[:, :seen], heads))
-    return results
+    return functional.mish(_norm(x, norm))
 
 
 def _take_convolved(weights: Weights, outputs: int, inputs: int) -> _Convolved:

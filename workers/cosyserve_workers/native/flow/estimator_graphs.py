@@ -1,7 +1,6 @@
-"""The estimator's Euler step as CUDA graphs, for a sequence that is solved alone.
+"""The estimator's Euler step as CUDA graphs, one for each number of rows.
 
-Alone, starting its kernels takes longer than running them. In a batch they are started for many at once; there, at a
-sequence's tail, and where it looks far back, steps run as they are: their shapes seldom come again.
+Starting its kernels one by one takes longer than running them.
 """
 
 from typing import NamedTuple, Protocol
@@ -9,13 +8,9 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import Graphs, Record
+from cosyserve_workers.native.flow.attention import Paged
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Heard, Left
-from cosyserve_workers.native.flow.layout import Layout
-from cosyserve_workers.native.flow.memory import KeysValues, estimator_step_shape
-from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, FlowSizes
-
-MOST_PAST = 32
-"""Chunks that a graph looks back on at most: their keys and values of one step are copied to where it reads."""
+from cosyserve_workers.native.flow.rows import BUCKETS, MOST_PAST
 
 
 class Stepper(Protocol):
@@ -26,64 +21,54 @@ class Stepper(Protocol):
 
 
 class _Inputs(NamedTuple):
-    """Where the graph of a shape reads, but for keys and values, which all shapes share."""
+    """Where a graph reads, but for the pages."""
 
     shifts: Tensor
     mel: Tensor
     left: Left
     batch: Batch
 
-    def fill(self, shifts: Tensor, mel: Tensor, left: Left, heard: Heard) -> None:
-        """Copy in what a step is given."""
-        given = (shifts, mel, *left, *heard)
-        for place, tensor in zip((self.shifts, self.mel, *self.left, *self.batch.heard), given, strict=True):
-            place.copy_(tensor)
+    @classmethod
+    def like(cls, shifts: Tensor, mel: Tensor, left: Left, batch: Batch, attention: Paged) -> "_Inputs":
+        """Room for what comes, filled with it."""
+        pages = attention.pages
+        own = attention.on(type(pages)(pages.keys_values, *(tensor.clone() for tensor in pages[1:])))
+        heard = Heard(*(tensor.clone() for tensor in batch.heard))
+        lefts = Left(*(tensor.clone() for tensor in left))
+        return cls(shifts.clone(), mel.clone(), lefts, Batch(batch.layout.copy(), heard, own))
+
+    def tensors(self, attention: Paged) -> list[Tensor]:
+        """All that a step is given, in one order. attention: the batch's."""
+        numbers = attention.pages[1:]
+        return [self.shifts, self.mel, *self.left, *self.batch.heard, self.batch.layout.window, *numbers]
 
 
 class EstimatorGraphs:
-    """The steps of one estimator. record: as `Graphs`."""
+    """The steps of one estimator over rows; others run as they are. record: as `Graphs`."""
 
-    def __init__(self, estimator: Estimator, sizes: FlowSizes, record: Record) -> None:
+    def __init__(self, estimator: Estimator, record: Record) -> None:
         self._estimator = estimator
-        self._page_shape = estimator_step_shape(sizes)
         self._graphs = Graphs("the flow", record)
-        self._inputs: dict[tuple[int, int], _Inputs] = {}
-        self._past: list[Tensor] = []
-        self._fresh: list[Tensor] = []
+        self._inputs: dict[int, tuple[_Inputs, list[Tensor]]] = {}
 
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """As `Stepper`."""
-        frames, past = batch.layout.total, len(batch.memories[0].past)
-        suits = len(batch.memories) == 1 and frames % CHUNK_FRAMES == 0 and past <= MOST_PAST
+        attention, rows = batch.attention, len(batch.layout.lengths)
+        suits = isinstance(attention, Paged) and rows in BUCKETS and attention.pages.table.shape[2] == MOST_PAST
         if not (suits and self._graphs.sound):
             return self._estimator.velocity(shifts, mel, left, batch)
-        shape = (frames, past)
-        if shape not in self._inputs:
-            self._inputs[shape] = self._make_inputs(shifts, mel, left, batch)
-        inputs = self._inputs[shape]
-        inputs.fill(shifts, mel, left, batch.heard)
-        (memory,) = batch.memories
-        for place, keys_values in zip(self._past, memory.past, strict=False):
-            place.copy_(keys_values)
-        velocity, mel_left, others = self._graphs.run(shape, lambda: self._step(inputs))
-        # None is wanted where nothing is carried on.
-        for keys_values, place in zip(memory.fresh, self._fresh, strict=False):
-            keys_values.copy_(place)
+        assert isinstance(attention, Paged)
+        given = _Inputs(shifts, mel, left, batch)
+        if rows not in self._inputs:
+            own = _Inputs.like(*given, attention)
+            assert isinstance(own.batch.attention, Paged)
+            self._inputs[rows] = own, own.tensors(own.batch.attention)
+        inputs, places = self._inputs[rows]
+        for place, tensor in zip(places, given.tensors(attention), strict=True):
+            place.copy_(tensor)
+        velocity, mel_left, others = self._graphs.run(rows, lambda: self._step(inputs))
         return velocity, Left(mel_left.clone(), others.clone())
 
     def _step(self, inputs: _Inputs) -> tuple[Tensor, Tensor, Tensor]:
         velocity, left = self._estimator.velocity(inputs.shifts, inputs.mel, inputs.left, inputs.batch)
         return velocity, left.mel, left.others
-
-    def _make_inputs(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> _Inputs:
-        """Make room for a shape, like that of what came."""
-        frames, past = batch.layout.total, len(batch.memories[0].past)
-        for places, count in ((self._past, past), (self._fresh, frames // CHUNK_FRAMES)):
-            places.extend(mel.new_empty(self._page_shape) for _ in range(count - len(places)))
-        own = KeysValues(self._past[:past], self._fresh[: frames // CHUNK_FRAMES])
-        return _Inputs(
-            shifts.clone(),
-            mel.clone(),
-            Left(*(tensor.clone() for tensor in left)),
-            Batch(Layout([frames], mel.device), Heard(*(tensor.clone() for tensor in batch.heard)), [own]),
-        )

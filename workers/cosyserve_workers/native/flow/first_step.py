@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cosyserve_workers.native.flow.attention import Gathered
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import Stepper
 from cosyserve_workers.native.flow.layout import LEFT, Layout
@@ -45,6 +46,7 @@ class FirstStep:
         # As the convolutions see it: nothing is before the first frame.
         self._noise = functional.pad(noise[: MOST_CHUNKS * CHUNK_FRAMES], (0, 0, LEFT, 0))
         self._nothing = noise.new_zeros(1, 1, LEFT, sizes.convolution_channels)
+        self._heads = sizes.heads
         self._shape = estimator_step_shape(sizes)
         self._solved: list[_Solved] = []
 
@@ -56,13 +58,13 @@ class FirstStep:
 
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """As `Stepper`."""
-        known = [
-            self._known(memory, length) for memory, length in zip(batch.memories, batch.layout.lengths, strict=True)
-        ]
+        assert isinstance(batch.attention, Gathered)
+        memories = batch.attention.memories
+        known = [self._known(memory, length) for memory, length in zip(memories, batch.layout.lengths, strict=True)]
         if not all(known):
             return self._others.velocity(shifts, mel, left, batch)
         guided, new = self._estimator.velocity(shifts, mel, Left(left.mel, left.others[_GUIDED]), batch.of_row(_GUIDED))
-        for chunks, memory in zip(known, batch.memories, strict=True):
+        for chunks, memory in zip(known, memories, strict=True):
             # None is wanted where nothing is carried on.
             for chunk, page in zip(chunks, memory.of_row(_UNGUIDED).fresh, strict=False):
                 page.copy_(chunk.keys_values)
@@ -81,11 +83,12 @@ class FirstStep:
         frames = self._noise[start : start + LEFT + CHUNK_FRAMES]
         remembered = self._solved[-1].others if index else self._nothing
         fresh = frames.new_empty(self._shape)[:, :, _UNGUIDED].contiguous()
+        layout = Layout([CHUNK_FRAMES], frames.device)
         memory = KeysValues([chunk.keys_values for chunk in self._solved], [fresh])
         velocity, new = self._estimator.velocity(
             self._estimator.time_shifts[0],
             frames[LEFT:],
             Left(frames[None, :LEFT], remembered),
-            Batch(Layout([CHUNK_FRAMES], frames.device), self._estimator.hear_nothing(CHUNK_FRAMES), [memory]),
+            Batch(layout, self._estimator.hear_nothing(CHUNK_FRAMES), Gathered(layout, [memory], self._heads)),
         )
         return _Solved(velocity, new.others, fresh)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosyserve_workers.native.flow.memory import PagePool
+from cosyserve_workers.native.flow.pieces import Piece
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
@@ -17,7 +18,7 @@ from cosyserve_workers.native.flow.sizes import (
     MEL_BINS,
     FlowSizes,
 )
-from cosyserve_workers.native.flow.solver import Piece, Solver
+from cosyserve_workers.native.flow.solver import Solver
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.flow.weights import Weights
 from cosyserve_workers.native.lanes import Lanes
@@ -56,7 +57,7 @@ class Flow:
         self._speaker = weights.linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
         self.lanes = lanes
         """Where streams, too, may each be advanced on a lane."""
-        self._solver = Solver(weights, sizes, device, lanes)
+        self._solver = Solver(weights, sizes, device, lanes, self.pool)
 
     @classmethod
     @torch.inference_mode()

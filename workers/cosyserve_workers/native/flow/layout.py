@@ -1,6 +1,7 @@
 """Sequences of different lengths laid end to end, and the windows of causal convolutions over them."""
 
 from collections.abc import Sequence
+from copy import copy
 from itertools import accumulate
 
 import torch
@@ -15,23 +16,34 @@ class Layout:
 
     Every layer but attention then works on all sequences in one matrix product, whatever their lengths. The indices are
     made once per solve: inside it nothing is asked of the device.
+
+    follows: of sequences that are equally long, whether each continues the one before, whose last frames are then what
+    is before it; what comes of them has shapes that their number alone decides.
     """
 
-    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+    def __init__(self, lengths: Sequence[int], device: torch.device, follows: Sequence[bool] | None = None) -> None:
         self.lengths = tuple(lengths)
         *starts, self.total = accumulate(self.lengths, initial=0)
         self.starts = tuple(starts)
         self.places = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
-        self._whole = len(self.lengths) == 1
+        self.alike = follows is not None
+        self._whole = len(self.lengths) == 1 and not self.alike
         window, last = [], []
         for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             places = [LEFT * index, LEFT * index + 1]
+            if follows is not None and follows[index]:
+                places = [LEFT * len(self.lengths) + start - 2, LEFT * len(self.lengths) + start - 1]
             places += range(LEFT * len(self.lengths) + start, LEFT * len(self.lengths) + start + length)
             for frame in range(length):
                 window += places[frame : frame + LEFT + 1]
             last += places[-LEFT:]
-        self._window = torch.tensor(window, device=device)
-        self._last = torch.tensor(last, device=device)
+        self.window, self._last = (torch.tensor(places).to(device, non_blocking=True) for places in (window, last))
+
+    def copy(self) -> "Layout":
+        """The same with indices of its own, for who will overwrite them."""
+        made = copy(self)
+        made.window = self.window.clone()
+        return made
 
     def windows(self, frames: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
         """Each frame with the two before it, and what the next call needs as `left`.
@@ -48,5 +60,8 @@ class Layout:
         if self._whole:
             spans = joined.unfold(1, LEFT + 1, 1).transpose(2, 3)
             return spans.reshape(rows, self.total, -1), joined[:, None, -LEFT:]
-        window = joined.index_select(1, self._window).view(rows, self.total, -1)
+        window = joined.index_select(1, self.window).view(rows, self.total, -1)
+        if self.alike:
+            ends = window.view(rows, len(self.lengths), -1, (LEFT + 1) * channels)[:, :, -1, channels:]
+            return window, ends.unflatten(2, (LEFT, channels))
         return window, joined.index_select(1, self._last).view(rows, -1, LEFT, channels)

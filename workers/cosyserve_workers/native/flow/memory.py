@@ -52,14 +52,18 @@ class Chunk(NamedTuple):
 
 
 class Page:
-    """A chunk's place. It is free again when nobody refers to it."""
+    """A chunk's place. It is free again when nobody refers to it.
 
-    def __init__(self, chunk: Chunk, give_back: Callable[[Chunk], None]) -> None:
+    number: which of the slab's it is.
+    """
+
+    def __init__(self, number: int, chunk: Chunk, give_back: Callable[[tuple[int, Chunk]], None]) -> None:
+        self.number = number
         self.chunk = chunk
         self._give_back = give_back
 
     def __del__(self) -> None:
-        self._give_back(self.chunk)
+        self._give_back((self.number, self.chunk))
 
 
 class PagePool:
@@ -72,10 +76,11 @@ class PagePool:
         self._shapes, self._lefts = _shapes(sizes), _left_shapes(sizes)
         self._device = device
         self._dtype = dtype
-        self._free: list[Chunk] = []
-        self._slab: Chunk | None = None
+        self._free: list[tuple[int, Chunk]] = []
+        self.slab: Chunk | None = None
+        """All pages in one piece, once they are reserved."""
         self._untaken = 0
-        """How many of the slab's were never handed out; they are the last of it."""
+        """How many of the slab's were never handed out, the last of it."""
         self.page_bytes = sum(shape.numel() for shape in (*self._shapes, *self._lefts)) * dtype.itemsize
         """Bytes of one page."""
         self.nothing = Lefts(*(tensor[0].zero_() for tensor in self._make(self._lefts, 1)))
@@ -85,12 +90,12 @@ class PagePool:
         """Pages with anything in them; none at all where there are not so many."""
         if self.room is not None and self.room < count:
             return ()
-        return tuple(Page(self._next(), self._free.append) for _ in range(count))
+        return tuple(Page(*self._next(), self._free.append) for _ in range(count))
 
     @property
     def room(self) -> int | None:
         """How many may be taken, if that has an end."""
-        return None if self._slab is None else self._untaken + len(self._free)
+        return None if self.slab is None else self._untaken + len(self._free)
 
     @property
     def reserved_bytes(self) -> int:
@@ -100,18 +105,19 @@ class PagePool:
     def reserve(self, most_bytes: int) -> None:
         """Make as many pages as that memory has room for, and touch them. There will be no others."""
         count = most_bytes // self.page_bytes
-        self._slab = self._chunk(count)
+        self.slab = self._chunk(count)
         self._untaken = count
-        for tensor in (*self._slab[:-1], *self._slab.lefts):
+        for tensor in (*self.slab[:-1], *self.slab.lefts):
             tensor.zero_()
 
-    def _next(self) -> Chunk:
+    def _next(self) -> tuple[int, Chunk]:
         if self._free:
             return self._free.pop()
-        if self._slab is None:
-            return _one_of(self._chunk(1), 0)
+        if self.slab is None:
+            return 0, _one_of(self._chunk(1), 0)
+        number = len(self.slab.estimator) - self._untaken
         self._untaken -= 1
-        return _one_of(self._slab, self._untaken)
+        return number, _one_of(self.slab, number)
 
     def _chunk(self, count: int) -> Chunk:
         tokens, frames, estimator = self._make(self._shapes, count)

@@ -5,19 +5,23 @@ from one table by position.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import CudaRecorder
-from cosyserve_workers.native.flow.encoder import Encoder, EncoderLeft
+from cosyserve_workers.native.flow.attention import Attention, Gathered, Paged
+from cosyserve_workers.native.flow.encoder import Behind, Encoder, EncoderLeft, RowsBehind
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
 from cosyserve_workers.native.flow.first_step import FirstStep
 from cosyserve_workers.native.flow.layout import LEFT, Layout
-from cosyserve_workers.native.flow.memory import KeysValues, Lefts, Page, estimator_step_shape
+from cosyserve_workers.native.flow.memory import Chunk, KeysValues, Lefts, PagePool, estimator_step_shape
+from cosyserve_workers.native.flow.pieces import Piece
+from cosyserve_workers.native.flow.rows import Rows, idle_piece
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
@@ -25,11 +29,11 @@ from cosyserve_workers.native.flow.sizes import (
     EULER_STEPS,
     FRAMES_PER_TOKEN,
     GUIDANCE_ROWS,
-    LOOKAHEAD_TOKENS,
     MEL_BINS,
     FlowSizes,
 )
 from cosyserve_workers.native.flow.weights import Weights
+from cosyserve_workers.native.kernels.choice import Attend, kernels_for
 from cosyserve_workers.native.lanes import Lanes
 
 _GUIDANCE = 0.7
@@ -38,49 +42,25 @@ _TRIAL_CHUNKS = 4
 """Behind a step that is timed: a prompt of four seconds."""
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What one sequence solves: whole chunks, or at its end what is left, continued from a chunk's boundary."""
+class _Behind(NamedTuple):
+    """How a solve's pieces lie, and what is behind them: at both rates of the encoder, and at an Euler step."""
 
-    past: tuple[Page, ...]
-    """What it continues from, a page for each chunk behind."""
-    left: Lefts
-    """At the end of those."""
-    tokens: Tensor
-    """int64 [length + 3]: the three after the piece included, `absent` where there are none."""
-    speaker: Tensor
-    """[80]."""
-    prompt_mel: Tensor
-    """[frames, 80]: the voice's mel, zeros after its end."""
-    fresh: tuple[Page, ...]
-    """Pages to fill, one for each chunk; none if nothing will be carried on."""
-
-    @property
-    def length(self) -> int:
-        """In tokens."""
-        return self.tokens.shape[0] - LOOKAHEAD_TOKENS
-
-    def keys_values(self, part: Callable[[Page], Tensor]) -> KeysValues:
-        """Some layers' of its pages."""
-        return KeysValues([part(page) for page in self.past], [part(page) for page in self.fresh])
-
-    def step(self, step: int) -> KeysValues:
-        """The estimator's at an Euler step."""
-        return self.keys_values(lambda page: page.chunk.estimator[step])
-
-    def leave(self, left: Lefts) -> None:
-        """Put down what who continues looks back to."""
-        for place, tensor in zip(self.fresh[-1].chunk.lefts, left, strict=True):
-            place.copy_(tensor)
+    by_token: Layout
+    by_frame: Layout
+    tokens: Behind
+    frames: Behind
+    step: Callable[[int], Attention]
 
 
 class Solver:
-    """The networks and the tables they need. lanes: where the guidance rows may be solved, on a CPU."""
+    """The networks and the tables they need. lanes: where the guidance rows may be solved, on a CPU. pool: of pages."""
 
-    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, lanes: Lanes) -> None:
+    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, lanes: Lanes, pool: PagePool) -> None:
         times, self._spans = _schedule()
+        self._kernels = kernels_for(device)
+        self._pool = pool
         self._encoder = Encoder(weights, sizes)
-        self._estimator = Estimator(weights, sizes, times)
+        self._estimator = Estimator(weights, sizes, times, self._kernels.add_norm)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=generator)
         self._noise = noise[0].t().contiguous().to(device)
@@ -90,7 +70,7 @@ class Solver:
         self._steppers: list[Stepper]
         """Who takes each Euler step."""
         if device.type == "cuda":
-            self._steppers = [EstimatorGraphs(self._estimator, sizes, CudaRecorder())] * EULER_STEPS
+            self._steppers = [EstimatorGraphs(self._estimator, CudaRecorder())] * EULER_STEPS
         else:
             any_step = EstimatorLanes(self._estimator, lanes)
             self._first = FirstStep(self._estimator, sizes, self._noise.to(weights.dtype), any_step)
@@ -110,11 +90,38 @@ class Solver:
     def solve(self, pieces: Sequence[Piece]) -> list[Tensor]:
         """Solve all pieces as one batch, and fill their fresh pages; the mel of each, float32 [frames, 80].
 
-        Of what convolutions look back to, a piece's last page alone has any.
+        Of what convolutions look back to, a piece's last page has some, the others may have none.
         """
-        by_token = Layout([piece.length for piece in pieces], self._device)
+        if self._kernels.attend is None or self._pool.slab is None:
+            return self._solve(pieces, self._gathering(pieces))
+        cut = [chunk for piece in pieces for chunk in piece.chunk_by_chunk(self.absent)]
+        rows = Rows(cut, self.absent, self._pool.nothing)
+        return rows.joined(self._solve(rows.pieces, self._in_rows(rows, self._kernels.attend, self._pool.slab)))
+
+    def _gathering(self, pieces: Sequence[Piece]) -> _Behind:
         by_frame = Layout([piece.length * FRAMES_PER_TOKEN for piece in pieces], self._device)
-        mean, encoder_left = self._encode(pieces, by_token, by_frame)
+        return _Behind(
+            Layout([piece.length for piece in pieces], self._device),
+            by_frame,
+            [piece.keys_values(lambda page: page.chunk.tokens) for piece in pieces],
+            [piece.keys_values(lambda page: page.chunk.frames) for piece in pieces],
+            lambda step: Gathered(by_frame, [piece.step(step) for piece in pieces], self._sizes.heads),
+        )
+
+    def _in_rows(self, rows: Rows, attend: Attend, slab: Chunk) -> _Behind:
+        tokens, frames, steps = rows.pages(slab, self._device)
+        count, follows = len(rows.pieces), rows.follows
+        return _Behind(
+            Layout([CHUNK_TOKENS] * count, self._device, follows),
+            Layout([CHUNK_FRAMES] * count, self._device, follows),
+            RowsBehind(attend, tokens),
+            RowsBehind(attend, frames),
+            lambda step: Paged(attend, steps[step], self._sizes.heads),
+        )
+
+    def _solve(self, pieces: Sequence[Piece], behind: _Behind) -> list[Tensor]:
+        by_frame = behind.by_frame
+        mean, encoder_left = self._encode(pieces, behind)
         speaker = torch.cat([piece.speaker.expand(len(piece.prompt_mel), -1) for piece in pieces])
         condition = torch.cat([mean, speaker, torch.cat([piece.prompt_mel for piece in pieces])], dim=1)
         heard, condition_left = self._estimator.hear(
@@ -125,12 +132,11 @@ class Solver:
         mel = self._starting_noise(pieces)
         new_lefts = []
         for step in range(EULER_STEPS):
-            memories = [piece.step(step) for piece in pieces]
             velocity, left = self._steppers[step].velocity(
                 self._estimator.time_shifts[step],
                 mel.to(mean.dtype),
                 Left(mel_lefts[step], lefts[step]),
-                Batch(by_frame, heard, memories),
+                Batch(by_frame, heard, behind.step(step)),
             )
             guided, free = velocity.float().unbind(0)
             mel = mel + self._spans[step] * ((1 + _GUIDANCE) * guided - _GUIDANCE * free)
@@ -158,38 +164,53 @@ class Solver:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, device=self._device, dtype=dtype)
 
-        layout = Layout([CHUNK_FRAMES] * streams, self._device)
-        left = Left(zeros(streams, LEFT, MEL_BINS), zeros(GUIDANCE_ROWS, streams, LEFT, sizes.convolution_channels))
-        chunk = zeros(*estimator_step_shape(sizes))
-        memories = [KeysValues([chunk] * _TRIAL_CHUNKS, []) for _ in range(streams)]
+        layout, attention = self._trial_rows(streams) or self._trial_gathering(streams)
+        count = len(layout.lengths)
+        left = Left(zeros(count, LEFT, MEL_BINS), zeros(GUIDANCE_ROWS, count, LEFT, sizes.convolution_channels))
         heard, _ = self._estimator.hear(
-            zeros(layout.total, CONDITION_CHANNELS), zeros(streams, LEFT, CONDITION_CHANNELS), layout
+            zeros(layout.total, CONDITION_CHANNELS), zeros(count, LEFT, CONDITION_CHANNELS), layout
         )
-        batch = Batch(layout, heard, memories)
+        batch = Batch(layout, heard, attention)
         mel = zeros(layout.total, MEL_BINS)
         return lambda: self._steppers[-1].velocity(self._estimator.time_shifts[-1], mel, left, batch)
 
-    def _encode(self, pieces: Sequence[Piece], by_token: Layout, by_frame: Layout) -> tuple[Tensor, EncoderLeft]:
+    def _trial_gathering(self, streams: int) -> tuple[Layout, Attention]:
+        layout = Layout([CHUNK_FRAMES] * streams, self._device)
+        shape = estimator_step_shape(self._sizes)
+        chunk = torch.zeros(shape, device=self._device, dtype=self._estimator.time_shifts.dtype)
+        memories = [KeysValues([chunk] * _TRIAL_CHUNKS, []) for _ in range(streams)]
+        return layout, Gathered(layout, memories, self._sizes.heads)
+
+    def _trial_rows(self, streams: int) -> tuple[Layout, Attention] | None:
+        """The same in rows, if solves are; whatever lies in a page."""
+        if self._kernels.attend is None or self._pool.slab is None:
+            return None
+        past = self._pool.take(1) * _TRIAL_CHUNKS
+        piece = replace(idle_piece(self._pool.nothing, self.absent), past=past)
+        rows = Rows([piece] * streams, self.absent, self._pool.nothing)
+        behind = self._in_rows(rows, self._kernels.attend, self._pool.slab)
+        return behind.by_frame, behind.step(EULER_STEPS - 1)
+
+    def _encode(self, pieces: Sequence[Piece], behind: _Behind) -> tuple[Tensor, EncoderLeft]:
         """The mean mel [frames, 80], and what the encoder's convolutions remember."""
-        self.reserve(max(len(piece.past) * CHUNK_TOKENS + piece.length for piece in pieces))
+        self.reserve(max(piece.chunks_before * CHUNK_TOKENS + piece.length for piece in pieces))
         left = EncoderLeft(
             torch.stack([piece.left.lookahead for piece in pieces]),
             torch.stack([piece.left.upsampling for piece in pieces]),
         )
-        memories = [
-            (piece.keys_values(lambda page: page.chunk.tokens), piece.keys_values(lambda page: page.chunk.frames))
-            for piece in pieces
-        ]
-        return self._encoder(torch.cat([piece.tokens for piece in pieces]), (by_token, by_frame), left, memories)
+        tokens = torch.cat([piece.tokens for piece in pieces])
+        return self._encoder(tokens, (behind.by_token, behind.by_frame), left, (behind.tokens, behind.frames))
 
     def _starting_noise(self, pieces: Sequence[Piece]) -> Tensor:
         """[frames, 80]. Past the table's five minutes, where the library fails, it begins anew."""
-        spans = []
-        for piece in pieces:
-            start = len(piece.past) * CHUNK_FRAMES
-            places = torch.arange(start, start + piece.length * FRAMES_PER_TOKEN, device=self._device)
-            spans.append(self._noise[places % _NOISE_FRAMES])
-        return torch.cat(spans)
+        starts = [piece.chunks_before * CHUNK_FRAMES for piece in pieces]
+        places = torch.cat(
+            [
+                torch.arange(start, start + piece.length * FRAMES_PER_TOKEN)
+                for piece, start in zip(pieces, starts, strict=True)
+            ]
+        )
+        return self._noise[(places % _NOISE_FRAMES).to(self._device, non_blocking=True)]
 
 
 def _schedule() -> tuple[Tensor, list[float]]:

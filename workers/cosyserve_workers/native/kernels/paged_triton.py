@@ -98,7 +98,10 @@ def _visit(
     return higher, total * fade + tl.sum(weights, 1), sums
 
 
-@triton.jit(do_not_specialize=["layer", "most", "distances"])
+@triton.jit(
+    do_not_specialize=["layer", "most", "distances"],
+    do_not_specialize_on_alignment=["table", "step", "past", "first", "frames"],
+)
 def attend_kernel(
     qkv: tl.tensor,
     pages: tl.tensor,
