@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import torch
 
 OLDEST = (8, 0)
-"""Compute capability. Cards before it run the plain twins, as a CPU does."""
+"""Compute capability. On cards before it the kernels spill registers: they run the plain twins, as a CPU does."""
 
 
 def has_kernels(device: torch.device) -> bool:

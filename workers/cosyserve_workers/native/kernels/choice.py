@@ -1,16 +1,13 @@
 """Who does what PyTorch has no operation for, on a device."""
 
-from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from cosyserve_workers.native.kernels import add_norm
+from cosyserve_workers.native.kernels.cards import has_kernels
 from cosyserve_workers.native.kernels.paged import Pages
-
-OLDEST = (8, 0)
-"""Compute capability: on older cards the kernels spill registers."""
 
 
 class Attend(Protocol):
@@ -35,8 +32,8 @@ class Kernels(NamedTuple):
 
 
 def kernels_for(device: torch.device) -> Kernels:
-    """Triton's on a GPU that it is good on, else the plain ones."""
-    if device.type != "cuda" or find_spec("triton") is None or torch.cuda.get_device_capability(device) < OLDEST:
+    """Triton's where the device runs them, else the plain ones."""
+    if not has_kernels(device):
         return Kernels(None, add_norm.add_norm)
     from cosyserve_workers.native.kernels import add_norm_triton, paged_triton
 
