@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HANGS_S = 600
 """One of models that takes so long hangs. On two cores that others use too, it takes several times longer."""
+
+
+def every(values: Iterable[int], always: int = 4) -> list[Any]:
+    """Parameters of which `make test` tries each `always`-th, and `make test-full` all."""
+    return [value if value % always == 0 else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.memory import Page
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes, using_threads
+from tests.model.conftest import every
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -131,7 +132,7 @@ class CountedLanes(Lanes):
 # Chunks
 
 
-@pytest.mark.parametrize("prompt", [0, 10, 26, *range(60, 85), 128])
+@pytest.mark.parametrize("prompt", [0, 10, 26, *every(range(60, 85)), 128])
 def test_tokens_one_by_one_give_the_mel_of_one_pass(pair: Pair, prompt: int) -> None:
     case = make_case(prompt, 59)
     mel = speak(pair.flow, pair.open(case), case.tokens, range(1, 59))
@@ -178,7 +179,7 @@ def test_what_is_solved_once_for_all_has_an_end(
     assert len(flow._solver._first._solved) == min(most, (61 + 110) // 25)
 
 
-@pytest.mark.parametrize("tail", range(25))
+@pytest.mark.parametrize("tail", every(range(25)))
 def test_a_tail_of_any_length_is_solved_like_the_rest(pair: Pair, tail: int) -> None:
     case = make_case(40, 35 + tail)
     mel = speak(pair.flow, pair.open(case), case.tokens, [20])
