@@ -55,6 +55,7 @@ def test_a_package_that_nothing_calls_need_not_be_installed(
     assert "  ok       all that the engine imports can be imported\n" in report
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("line", "said", "remedy"),
     [

@@ -105,6 +105,7 @@ def test_the_demo_engine(demo: Server, measure: Measure) -> None:
     assert all(size in [run.audio_bytes for run in mine.runs] for size in sizes)
 
 
+@pytest.mark.full
 def test_first_audio_is_what_the_service_and_another_client_say(tmp_path: Path, measure: Measure) -> None:
     """The engine takes three seconds for it, so that a twentieth is more than what a machine adds at random."""
     with Server(tmp_path, {"model": {"engine": "tests.engines:Late"}}) as server:
@@ -135,7 +136,9 @@ def test_a_service_without_room_is_counted(tmp_path: Path, measure: Measure) -> 
         assert status == 0, stderr
         report = measured.report
         assert [stage.whole for stage in report.stages] == [0] * len(report.stages)
-        assert all(stage.refused == {"overloaded": len(stage.runs)} for stage in report.stages)
+        # On a busy machine a stage's time may be over before its first request.
+        assert any(stage.runs for stage in report.stages)
+        assert all(stage.refused == ({"overloaded": len(stage.runs)} if stage.runs else {}) for stage in report.stages)
         assert report.stages[0].first is None
         assert "overloaded" in measured.base.with_suffix(".md").read_text("utf-8")
 

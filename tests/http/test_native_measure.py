@@ -18,6 +18,7 @@ first_chunk_timeout_s = 300
 """
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_native_is_started_measured_killed_and_ended(small_checkpoint: Path, tmp_path: Path) -> None:  # noqa: F811
     arguments = ("--model-dir", str(small_checkpoint), "--clients", "1", "2", "--minutes", "0.5")

@@ -108,6 +108,7 @@ def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, mon
     assert (logits.device, logits.dtype, len(logits)) == (GPU, torch.float32, 2)
 
 
+@pytest.mark.full
 def test_flow_where_keys_and_values_are_gathered(flow: Flow, gpu: Any) -> None:
     """As on older cards; in rows over pages it runs in `test_launches`."""
     moved = on_gpu(flow, gpu, torch.bfloat16)

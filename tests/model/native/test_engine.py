@@ -168,7 +168,9 @@ class MelTap:
         return torch.cat(self.mels[seed], dim=1).numpy()
 
 
-@pytest.mark.parametrize("seconds", [1.0, 1.2, 2.1, 4.0, 4.36])
+@pytest.mark.parametrize(
+    "seconds", [1.0, pytest.param(1.2, marks=pytest.mark.full), 2.1, pytest.param(4.0, marks=pytest.mark.full), 4.36]
+)
 def test_the_stream_is_what_one_pass_gives(
     engine: NativeEngine, draws: Listening, small_checkpoint: Path, seconds: float
 ) -> None:

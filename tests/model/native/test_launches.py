@@ -113,6 +113,7 @@ def test_sound_costs_the_same_launches_for_every_batch(small_checkpoint: Path) -
     assert launches <= 260
 
 
+@pytest.mark.full
 def test_a_step_of_the_flow_launches_the_same_whoever_shares_it(small_checkpoint: Path, counted: list[Counted]) -> None:
     """In every bucket that these come to, and whatever is behind."""
     others = list(count_all(small_checkpoint, torch.bfloat16, [1, 3], [225]))
