@@ -32,9 +32,9 @@ class Compiled(NamedTuple):
     copies: int
 
 
-def differences(check: str, seeds: Iterable[int]) -> list[float]:
-    """Of a kernel and its twin, in one random case for each seed."""
-    command = [sys.executable, "-m", "tests.model.native.kernels.interpreted", check, *map(str, seeds)]
+def differences(program: str, check: str, seeds: Iterable[int]) -> list[float]:
+    """Of a kernel and its twin, in one random case for each seed. program: which of those beside this file."""
+    command = [sys.executable, "-m", f"tests.model.native.kernels.{program}", check, *map(str, seeds)]
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ So this is a program of its own. It prints the largest difference of each random
 
 import json
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,10 +17,10 @@ from cosyserve_workers.native.kernels import add_norm, add_norm_triton, paged, p
 from cosyserve_workers.native.kernels.paged import Pages
 
 
-def main() -> None:
-    """Try the cases of these seeds."""
+def run(**checks: Callable[[torch.Generator], float]) -> None:
+    """Try one of these kernels, by its name, in the cases of some seeds: what the command line says."""
     mend()
-    check = {"attend": attend, "add_norm": add_norm_of}[sys.argv[1]]
+    check = checks[sys.argv[1]]
     print(json.dumps([check(torch.Generator().manual_seed(int(seed))) for seed in sys.argv[2:]]))
 
 
@@ -75,7 +76,7 @@ def add_norm_of(dice: torch.Generator) -> float:
     wanted = add_norm.add_norm(x, more, weight, bias)
     got = add_norm_triton.add_norm(other, more, weight, bias)
     assert torch.equal(other, x)
-    return float(((got - wanted).abs().max() / wanted.abs().max()).item())
+    return difference(got, wanted)
 
 
 def compare(pages: Pages, qkv: Tensor, layer: int, heads: int, bias: Tensor | None) -> float:
@@ -86,7 +87,12 @@ def compare(pages: Pages, qkv: Tensor, layer: int, heads: int, bias: Tensor | No
     size = pages.keys_values.shape[4]
     real = (torch.arange(size) < pages.frames[:, None]).flatten()
     assert torch.equal(other.keys_values, pages.keys_values)
-    return float(((got - wanted)[:, real].abs().max() / wanted[:, real].abs().max()).item())
+    return difference(got[:, real], wanted[:, real])
+
+
+def difference(got: Tensor, wanted: Tensor) -> float:
+    """The largest, relative to the largest value."""
+    return float(((got - wanted).abs().max() / wanted.abs().max()).item())
 
 
 def whole(numbers: list[int]) -> Tensor:
@@ -100,4 +106,4 @@ def draw(dice: torch.Generator, low: int, end: int) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run(attend=attend, add_norm=add_norm_of)

@@ -3,24 +3,14 @@
 TRITON_INTERPRET=1 python -m tests.model.native.kernels.interpreted_rows attend 0 1 2
 """
 
-import json
-import sys
-
 import torch
 from torch.nn.functional import silu
 
 from cosyserve_workers.native.kernels import rows_triton
 from cosyserve_workers.native.lm.attention import KeyValueCache, RowAttention, Turns
-from tests.model.native.kernels.interpreted import draw, mend
+from tests.model.native.kernels.interpreted import difference, draw, run
 
 CPU = torch.device("cpu")
-
-
-def main() -> None:
-    """Try the cases of these seeds."""
-    mend()
-    check = {"attend": attend, "gate": gate}[sys.argv[1]]
-    print(json.dumps([check(torch.Generator().manual_seed(int(seed))) for seed in sys.argv[2:]]))
 
 
 def attend(dice: torch.Generator) -> float:
@@ -48,7 +38,7 @@ def attend(dice: torch.Generator) -> float:
     projected = torch.randn((len(places), (heads + 2 * kv_heads) * width), generator=dice)
     wanted, got = twin(1, projected), kernels(1, projected)
     kept = (caches[1].keys - caches[0].keys).abs().max() + (caches[1].values - caches[0].values).abs().max()
-    return float(((got - wanted).abs().max() / wanted.abs().max() + kept).item())
+    return difference(got, wanted) + float(kept)
 
 
 def gate(dice: torch.Generator) -> float:
@@ -56,8 +46,8 @@ def gate(dice: torch.Generator) -> float:
     gate_up = torch.randn((draw(dice, 1, 20), 2 * draw(dice, 1, 3000)), generator=dice) * 4
     opening, partner = gate_up.chunk(2, dim=-1)
     wanted = silu(opening) * partner
-    return float(((rows_triton.gate(gate_up) - wanted).abs().max() / wanted.abs().max()).item())
+    return difference(rows_triton.gate(gate_up), wanted)
 
 
 if __name__ == "__main__":
-    main()
+    run(attend=attend, gate=gate)

@@ -3,9 +3,6 @@
 TRITON_INTERPRET=1 python -m tests.model.native.kernels.interpreted_vocoder snakes 0 1 2
 """
 
-import json
-import sys
-
 import torch
 import triton
 import triton.language as tl
@@ -16,12 +13,7 @@ from cosyserve_workers.native.kernels.excitation_triton import FusedExcitation, 
 from cosyserve_workers.native.kernels.noise import GOLDEN, Noise, key_of, signed
 from cosyserve_workers.native.kernels.snake import Snakes
 from cosyserve_workers.native.kernels.snake_triton import FusedSnakes
-
-
-def main() -> None:
-    """Try the cases of these seeds; print the largest difference of each."""
-    check = {"snakes": snakes, "excitation": excitation, "noise": noise}[sys.argv[1]]
-    print(json.dumps([check(torch.Generator().manual_seed(int(seed))) for seed in sys.argv[2:]]))
+from tests.model.native.kernels.interpreted import difference, draw, run
 
 
 def snakes(dice: torch.Generator) -> float:
@@ -83,15 +75,5 @@ def stretch(dice: torch.Generator) -> tuple[Phase, Tensor]:
     return phase, torch.tensor([[begin, 0] for begin in begins])[:, 0]
 
 
-def draw(dice: torch.Generator, low: int, high: int) -> int:
-    """A whole number below `high`."""
-    return int(torch.randint(low, high, (), generator=dice))
-
-
-def difference(got: Tensor, wanted: Tensor) -> float:
-    """The largest, relative to the largest value."""
-    return float(((got - wanted).abs().max() / wanted.abs().max()).item())
-
-
 if __name__ == "__main__":
-    main()
+    run(snakes=snakes, excitation=excitation, noise=noise)

@@ -1,9 +1,5 @@
 """The language model's kernels against their twins, and for cards that are not here."""
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -11,8 +7,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("triton")
 from cosyserve_workers.native.kernels import rows_triton
-from tests.model.conftest import ROOT
-from tests.model.native.kernels.compiling import CARDS, SHARED, TYPES, compile_for
+from tests.model.native.kernels.compiling import CARDS, SHARED, TYPES, compile_for, differences
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -22,13 +17,7 @@ TOLERANCE = 1e-5
 @pytest.mark.parametrize("kernel", ["attend", "gate"])
 @pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 16), marks=pytest.mark.full)])
 def test_the_kernels_are_their_twins(kernel: str, seeds: range) -> None:
-    command = [sys.executable, "-m", "tests.model.native.kernels.interpreted_rows", kernel, *map(str, seeds)]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    differences = json.loads(done.stdout)
-    assert len(differences) == len(seeds)
-    assert max(differences) <= TOLERANCE
+    assert max(differences("interpreted_rows", kernel, seeds)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("card", [pytest.param(card, marks=[pytest.mark.full][: card != CARDS[0]]) for card in CARDS])

@@ -1,32 +1,21 @@
 """The vocoder's kernels against their twins, in Triton's interpreter; and that they compile for cards."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("triton")
 
 from cosyserve_workers.native.kernels import excitation_triton, snake_triton
-from tests.model.conftest import ROOT
-from tests.model.native.kernels.compiling import CARDS, compile_for
+from tests.model.native.kernels.compiling import CARDS, compile_for, differences
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(("kernel", "tolerance"), [("snakes", 1e-6), ("excitation", 1e-5), ("noise", 1e-6)])
 def test_a_kernel_does_what_its_twin_does(kernel: str, tolerance: float) -> None:
-    command = [sys.executable, "-m", "tests.model.native.kernels.interpreted_vocoder", kernel, *map(str, range(4))]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    differences = json.loads(done.stdout)
-    assert len(differences) == 4
-    assert max(differences) < tolerance
-    assert max(differences) > 0, "the twin was compared with itself"
+    greatest = max(differences("interpreted_vocoder", kernel, range(4)))
+    assert greatest < tolerance
+    assert greatest > 0, "the twin was compared with itself"
 
 
 @pytest.mark.parametrize("card", CARDS)
