@@ -1,9 +1,7 @@
 """CosyVoice3's flow in chunks, against a float64 reference of one pass with the streaming mask."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -14,25 +12,19 @@ from torch import Tensor
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.flow.dit_flow import DitFlow, DitStep, DitStream
 from tests.model.conftest import every
+from tests.model.native.flow.cases import Case, in_parts, make_case
 from tests.model.native.flow.dit_reference import FlowReference
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
 
 
-class Case(NamedTuple):
-    """A voice and what it says."""
+def opened(flow: DitFlow, case: Case) -> DitStream:
+    return flow.open(flow.voice_state(case.prompt, case.mel, case.speaker))
 
-    prompt: Tensor
-    mel: Tensor
-    speaker: Tensor
-    tokens: Tensor
 
-    def open(self, flow: DitFlow) -> DitStream:
-        return flow.open(flow.voice_state(self.prompt, self.mel, self.speaker))
-
-    def one_pass(self, reference: FlowReference) -> Tensor:
-        return reference.mel(self.prompt, self.mel, self.speaker, self.tokens)
+def one_pass(reference: FlowReference, case: Case) -> Tensor:
+    return reference.mel(case.prompt, case.mel, case.speaker, case.tokens)
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +37,9 @@ def reference(small_checkpoint_3: Path) -> FlowReference:
     return FlowReference(torch.load(small_checkpoint_3 / "flow.pt", weights_only=True))
 
 
-def make_case(prompt: int, tokens: int, seed: int = 0) -> Case:
-    generator = torch.Generator().manual_seed(1000 * seed + prompt)
-    return Case(
-        prompt=torch.randint(0, 6561, (prompt,), generator=generator),
-        mel=torch.randn((2 * prompt, 80), generator=generator) - 5,
-        speaker=torch.randn(192, generator=generator),
-        tokens=torch.randint(0, 6561, (tokens,), generator=generator),
-    )
-
-
 def speak(flow: DitFlow, stream: DitStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
-    """Give the stream its tokens in parts that end at `cuts` and at the last token."""
-    ends = [0, *cuts, len(tokens)]
-    parts = [
-        flow.advance([DitStep(stream, tokens[start:end], final=index == len(cuts))])[0]
-        for index, (start, end) in enumerate(pairwise(ends))
-    ]
-    return torch.cat(parts, dim=1)
+    """As `in_parts`."""
+    return in_parts(lambda part, final: flow.advance([DitStep(stream, part, final=final)])[0], tokens, cuts)
 
 
 def worst(got: Tensor, wanted: Tensor) -> float:
@@ -74,15 +51,15 @@ def worst(got: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("prompt", [0, 10, 26, *every(range(60, 85))])
 def test_tokens_one_by_one_give_the_mel_of_one_pass(flow: DitFlow, reference: FlowReference, prompt: int) -> None:
     case = make_case(prompt, 37)
-    mel = speak(flow, case.open(flow), case.tokens, range(1, 37))
-    assert worst(mel, case.one_pass(reference)) <= TOLERANCE
+    mel = speak(flow, opened(flow, case), case.tokens, range(1, 37))
+    assert worst(mel, one_pass(reference, case)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("prompt", [0, 3, 61])
 def test_growing_chunks_give_the_mel_of_one_pass(flow: DitFlow, reference: FlowReference, prompt: int) -> None:
     case = make_case(prompt, 140)
-    mel = speak(flow, case.open(flow), case.tokens, [28, 78])
-    assert worst(mel, case.one_pass(reference)) <= TOLERANCE
+    mel = speak(flow, opened(flow, case), case.tokens, [28, 78])
+    assert worst(mel, one_pass(reference, case)) <= TOLERANCE
 
 
 @pytest.mark.full
@@ -90,14 +67,14 @@ def test_growing_chunks_give_the_mel_of_one_pass(flow: DitFlow, reference: FlowR
 def test_the_full_size_gives_the_mel_of_one_pass(full_checkpoint_3: Path) -> None:
     flow = DitFlow.load(full_checkpoint_3, CPU, torch.float32)
     case = make_case(28, 20)
-    mel = speak(flow, case.open(flow), case.tokens, [10])
+    mel = speak(flow, opened(flow, case), case.tokens, [10])
     reference = FlowReference(torch.load(full_checkpoint_3 / "flow.pt", weights_only=True))
-    assert worst(mel, case.one_pass(reference)) <= TOLERANCE
+    assert worst(mel, one_pass(reference, case)) <= TOLERANCE
 
 
 def test_a_frame_comes_as_soon_as_three_tokens_after_its_chunk_are_known(flow: DitFlow) -> None:
     case = make_case(60, 30)
-    stream = case.open(flow)
+    stream = opened(flow, case)
     sizes = [flow.advance([DitStep(stream, token[None])])[0].shape[1] for token in case.tokens]
     # The first boundary is at 75 tokens: 15 of them are new, and 18 must be known.
     assert sizes == [0] * 17 + [30] + [0] * 12
@@ -105,7 +82,7 @@ def test_a_frame_comes_as_soon_as_three_tokens_after_its_chunk_are_known(flow: D
 
 def test_streams_in_one_batch_are_as_alone(flow: DitFlow, reference: FlowReference) -> None:
     cases = [make_case(prompt, tokens) for prompt, tokens in ((28, 90), (60, 40), (0, 61), (77, 5))]
-    streams = [case.open(flow) for case in cases]
+    streams = [opened(flow, case) for case in cases]
     heard: list[list[Tensor]] = [[] for _ in cases]
     for start, end in ((0, 30), (30, 60), (60, 200)):
         talking = [index for index, stream in enumerate(streams) if not stream.finished]
@@ -116,7 +93,7 @@ def test_streams_in_one_batch_are_as_alone(flow: DitFlow, reference: FlowReferen
         for index, mel in zip(talking, flow.advance(steps), strict=True):
             heard[index].append(mel)
     for case, parts in zip(cases, heard, strict=True):
-        assert worst(torch.cat(parts, dim=1), case.one_pass(reference)) <= TOLERANCE
+        assert worst(torch.cat(parts, dim=1), one_pass(reference, case)) <= TOLERANCE
 
 
 def test_a_voice_is_shared_and_left_as_it_was(flow: DitFlow, reference: FlowReference) -> None:
@@ -133,7 +110,7 @@ def test_a_voice_is_shared_and_left_as_it_was(flow: DitFlow, reference: FlowRefe
 
 def test_a_finished_stream_takes_no_more(flow: DitFlow) -> None:
     case = make_case(10, 5)
-    stream = case.open(flow)
+    stream = opened(flow, case)
     flow.advance([DitStep(stream, case.tokens, final=True)])
     with pytest.raises(ValueError, match="final"):
         flow.advance([DitStep(stream, case.tokens)])
@@ -142,8 +119,8 @@ def test_a_finished_stream_takes_no_more(flow: DitFlow) -> None:
 def test_half_precision_is_near(small_checkpoint_3: Path, reference: FlowReference) -> None:
     flow = DitFlow.load(small_checkpoint_3, CPU, torch.bfloat16)
     case = make_case(60, 40)
-    mel = speak(flow, case.open(flow), case.tokens, [20])
-    difference = (mel - case.one_pass(reference)).square().mean().sqrt()
+    mel = speak(flow, opened(flow, case), case.tokens, [20])
+    difference = (mel - one_pass(reference, case)).square().mean().sqrt()
     assert 1e-4 < difference < 0.05
 
 

@@ -3,7 +3,6 @@
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +19,7 @@ from cosyserve_workers.native.flow.memory import Page
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes, using_threads
 from tests.model.conftest import every
+from tests.model.native.flow.cases import Case, in_parts, make_case
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -27,15 +27,6 @@ CPU = torch.device("cpu")
 
 class Library(Protocol):
     def inference(self, **arguments: Tensor | bool) -> tuple[Tensor, None]: ...
-
-
-class Case(NamedTuple):
-    """A voice and what it says."""
-
-    prompt: Tensor
-    mel: Tensor
-    speaker: Tensor
-    tokens: Tensor
 
 
 class Pair(NamedTuple):
@@ -89,24 +80,9 @@ def full_pair(full_checkpoint: Path, library_path: Path) -> Pair:
     return make_pair(full_checkpoint)
 
 
-def make_case(prompt: int, tokens: int, seed: int = 0) -> Case:
-    generator = torch.Generator().manual_seed(1000 * seed + prompt)
-    return Case(
-        prompt=torch.randint(0, 6561, (prompt,), generator=generator),
-        mel=torch.randn((2 * prompt, 80), generator=generator) - 5,
-        speaker=torch.randn(192, generator=generator),
-        tokens=torch.randint(0, 6561, (tokens,), generator=generator),
-    )
-
-
 def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
-    """Give the stream its tokens in parts that end at `cuts` and at the last token."""
-    ends = [0, *cuts, len(tokens)]
-    parts = [
-        flow.advance([FlowStep(stream, tokens[start:end], final=index == len(cuts))])[0]
-        for index, (start, end) in enumerate(pairwise(ends))
-    ]
-    return torch.cat(parts, dim=1)
+    """As `in_parts`."""
+    return in_parts(lambda part, final: flow.advance([FlowStep(stream, part, final=final)])[0], tokens, cuts)
 
 
 def tensors_of(page: Page) -> list[Tensor]:
@@ -273,14 +249,20 @@ def test_a_voice_is_solved_as_far_as_no_text_reaches(pair: Pair, prompt: int, ch
     assert len(pair.flow.voice_state(case.prompt, case.mel, case.speaker).pages) == chunks
 
 
-def test_streams_that_join_and_leave_give_what_each_gives_alone(pair: Pair) -> None:
-    chance = torch.Generator().manual_seed(7)
+def join_and_leave(
+    pair: Pair, seed: int, count: int, *, longest: int, latest: int, most: int
+) -> list[tuple[Case, Tensor]]:
+    """So many streams that join by chance, and the mel of each.
+
+    longest: tokens that one says, latest: ticks after which it joins, most: tokens that it is given at once; all less.
+    """
+    chance = torch.Generator().manual_seed(seed)
 
     def draw(low: int, high: int) -> int:
         return int(torch.randint(low, high, (1,), generator=chance))
 
-    cases = [make_case(draw(0, 110), draw(1, 150), seed=index) for index in range(10)]
-    joins = [draw(0, 12) for _ in cases]
+    cases = [make_case(draw(0, 110), draw(1, longest), seed=index) for index in range(count)]
+    joins = [draw(0, latest) for _ in cases]
     streams = [pair.open(case) for case in cases]
     given = [0] * len(cases)
     mels: list[list[Tensor]] = [[] for _ in cases]
@@ -289,17 +271,21 @@ def test_streams_that_join_and_leave_give_what_each_gives_alone(pair: Pair) -> N
         for index, (case, stream) in enumerate(zip(cases, streams, strict=True)):
             if joins[index] > tick or stream.finished:
                 continue
-            start, given[index] = given[index], min(given[index] + draw(0, 40), len(case.tokens))
+            start, given[index] = given[index], min(given[index] + draw(0, most), len(case.tokens))
             final = given[index] == len(case.tokens)
             steps.append(FlowStep(stream, case.tokens[start : given[index]], final, keep=draw(0, 4) > 0))
             who.append(index)
         for index, mel in zip(who, pair.flow.advance(steps), strict=True):
             mels[index].append(mel)
     assert all(stream.finished for stream in streams)
-    for case, parts in zip(cases, mels, strict=True):
-        assert_same(torch.cat(parts, dim=1), pair.one_pass(case))
+    return [(case, torch.cat(parts, dim=1)) for case, parts in zip(cases, mels, strict=True)]
+
+
+def test_streams_that_join_and_leave_give_what_each_gives_alone(pair: Pair) -> None:
+    for case, mel in join_and_leave(pair, 7, 10, longest=150, latest=12, most=40):
+        assert_same(mel, pair.one_pass(case))
         alone = speak(pair.flow, pair.open(case), case.tokens, range(25, len(case.tokens), 25))
-        assert_same(torch.cat(parts, dim=1), alone)
+        assert_same(mel, alone)
 
 
 def test_the_same_calls_give_the_same_bits(pair: Pair) -> None:

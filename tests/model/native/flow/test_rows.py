@@ -16,7 +16,8 @@ from cosyserve_workers.native.kernels import paged
 from cosyserve_workers.native.kernels.add_norm import add_norm
 from cosyserve_workers.native.kernels.choice import Kernels
 from cosyserve_workers.native.kernels.paged import Pages
-from tests.model.native.flow.test_flow import CPU, Pair, assert_same, make_case, make_pair, speak
+from tests.model.native.flow.cases import make_case
+from tests.model.native.flow.test_flow import CPU, Pair, assert_same, join_and_leave, make_pair, speak
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -59,30 +60,8 @@ def test_growing_chunks_and_a_tail_give_the_mel_of_one_pass(pair: Pair, prompt: 
 
 
 def test_streams_that_join_and_leave_give_the_mel_of_one_pass(pair: Pair) -> None:
-    chance = torch.Generator().manual_seed(3)
-
-    def draw(low: int, high: int) -> int:
-        return int(torch.randint(low, high, (1,), generator=chance))
-
-    cases = [make_case(draw(0, 110), draw(1, 90), seed=index) for index in range(5)]
-    joins = [draw(0, 5) for _ in cases]
-    streams = [pair.open(case) for case in cases]
-    given = [0] * len(cases)
-    mels: list[list[Tensor]] = [[] for _ in cases]
-    for tick in range(100):
-        steps, who = [], []
-        for index, (case, stream) in enumerate(zip(cases, streams, strict=True)):
-            if joins[index] > tick or stream.finished:
-                continue
-            start, given[index] = given[index], min(given[index] + draw(0, 60), len(case.tokens))
-            final = given[index] == len(case.tokens)
-            steps.append(FlowStep(stream, case.tokens[start : given[index]], final, keep=draw(0, 4) > 0))
-            who.append(index)
-        for index, mel in zip(who, pair.flow.advance(steps), strict=True):
-            mels[index].append(mel)
-    assert all(stream.finished for stream in streams)
-    for case, parts in zip(cases, mels, strict=True):
-        assert_same(torch.cat(parts, dim=1), pair.one_pass(case))
+    for case, mel in join_and_leave(pair, 3, 5, longest=90, latest=5, most=60):
+        assert_same(mel, pair.one_pass(case))
 
 
 def test_more_rows_than_a_bucket_has(pair: Pair) -> None:
