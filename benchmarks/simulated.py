@@ -10,6 +10,7 @@ import torch
 from benchmarks.company import TEXT_TOKENS, voice_of
 from benchmarks.imagined import Cost, Imagined
 from benchmarks.takes import Heard, Stream, Take
+from cosyserve_workers.native.driver import collect, prefill
 from cosyserve_workers.native.networks import Plan
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
 from cosyserve_workers.native.utterances import Request, Segment
@@ -73,24 +74,17 @@ class Simulation:
         """As `Driver` takes it."""
         match turn:
             case Prefill():
-                self._prefill(turn)
+                pieces = [(self._speaking[slot].request, rows) for slot, rows in turn.pieces]
+                prefill(self._networks, self._scheduler, pieces)
+                self._collect(self._steps_behind)
             case Decode():
                 self._networks.decode(self._requests(turn.streams))
                 self._collect(self._steps_behind)
             case Solve():
                 self._solve(turn)
 
-    def _prefill(self, turn: Prefill) -> None:
-        self._networks.prefill([(self._speaking[slot].request, rows) for slot, rows in turn.pieces])
-        for slot, rows in turn.pieces:
-            self._scheduler.prefilled(slot, rows)
-        self._collect(self._steps_behind)
-
     def _collect(self, behind: int) -> bool:
-        drawn = self._networks.collect(behind)
-        for request, token in drawn:
-            self._scheduler.drawn(request.slot, token=token.token, ended=token.ended)
-        return bool(drawn)
+        return collect(self._networks, self._scheduler, behind)
 
     def _solve(self, turn: Solve) -> None:
         sounds = self._networks.solve(self._requests(turn.streams))

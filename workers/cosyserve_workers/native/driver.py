@@ -196,7 +196,9 @@ class Driver:
         try:
             match turn:
                 case Prefill():
-                    self._prefill(turn)
+                    pieces = [(self._request(slot), rows) for slot, rows in turn.pieces]
+                    prefill(self._networks, self._scheduler, pieces)
+                    self._collect(self._steps_behind)
                 case Decode():
                     self._networks.decode([self._request(slot) for slot in turn.streams])
                     self._collect(self._steps_behind)
@@ -208,18 +210,8 @@ class Driver:
             for slot in _streams(turn):
                 self.remove(self._taking_part[slot], error)
 
-    def _prefill(self, turn: Prefill) -> None:
-        self._networks.prefill([(self._request(slot), rows) for slot, rows in turn.pieces])
-        for slot, rows in turn.pieces:
-            self._scheduler.prefilled(slot, rows)
-        self._collect(self._steps_behind)
-
     def _collect(self, behind: int) -> bool:
-        """Take in the tokens of all steps but the last so many. Returns whether there were any."""
-        drawn = self._networks.collect(behind)
-        for request, token in drawn:
-            self._scheduler.drawn(request.slot, token=token.token, ended=token.ended)
-        return bool(drawn)
+        return collect(self._networks, self._scheduler, behind)
 
     def _solve(self, turn: Solve) -> None:
         sounds = self._networks.solve([self._request(slot) for slot in turn.streams])
@@ -237,6 +229,21 @@ class Driver:
         request = self._taking_part[slot].request
         assert request is not None
         return request
+
+
+def prefill(networks: Networks, scheduler: Scheduler, pieces: Sequence[tuple[Request, int]]) -> None:
+    """Prefill so many rows of each, and tell the scheduler."""
+    networks.prefill(pieces)
+    for request, rows in pieces:
+        scheduler.prefilled(request.slot, rows)
+
+
+def collect(networks: Networks, scheduler: Scheduler, behind: int) -> bool:
+    """Tell the scheduler the tokens of all steps but the last so many. Returns whether there were any."""
+    drawn = networks.collect(behind)
+    for request, token in drawn:
+        scheduler.drawn(request.slot, token=token.token, ended=token.ended)
+    return bool(drawn)
 
 
 def _streams(turn: Turn) -> Sequence[int]:
