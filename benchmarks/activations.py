@@ -48,9 +48,9 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _see(self, tensor: Any) -> None:
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.numel() == 0:
             return
-        if _is_mask(tensor):
-            return
         largest = float(tensor.abs().amax())
+        if largest == math.inf and _is_mask(tensor):
+            return
         largest = torch.inf if math.isnan(largest) else largest
         self.by_layer[self._now] = max(self.by_layer.get(self._now, 0.0), largest)
 
@@ -76,8 +76,7 @@ def largest_activations(model_dir: Path, made: Made) -> Mapping[str, Mapping[str
 
 def _is_mask(tensor: Tensor) -> bool:
     """Whether it is what attention adds to hide: nought and minus infinity, which overflow nothing."""
-    hidden = tensor == -torch.inf
-    return bool(hidden.any()) and bool((hidden | (tensor == 0)).all())
+    return bool(((tensor == -torch.inf) | (tensor == 0)).all())
 
 
 def _is_view(func: Any) -> bool:
