@@ -1,6 +1,6 @@
 """How the estimator's frames attend to what is behind them: gathered first, or where it lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,11 +67,14 @@ def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor, heads: int) 
     All are [2, frames, channels]. A chunk is its own call: the part of the matrix that the mask would hide from it is
     then never computed.
     """
-    frames = queries.shape[1]
-    before = keys.shape[1] - frames
-    results = []
-    for start in range(0, frames, CHUNK_FRAMES):
-        end = min(start + CHUNK_FRAMES, frames)
-        seen = before + end
-        results.append(attend_plainly(queries[:, start:end], keys[:, :seen], values[:, :seen], heads))
-    return results
+    return [
+        attend_plainly(queries[:, chunk], keys[:, :seen], values[:, :seen], heads)
+        for chunk, seen in seen_by_chunk(queries.shape[1], keys.shape[1])
+    ]
+
+
+def seen_by_chunk(queries: int, keys: int) -> Iterator[tuple[slice, int]]:
+    """Chunk by chunk which of the queries it has, the last of so many keys, and how many keys it sees, the first."""
+    for start in range(0, queries, CHUNK_FRAMES):
+        end = min(start + CHUNK_FRAMES, queries)
+        yield slice(start, end), keys - queries + end

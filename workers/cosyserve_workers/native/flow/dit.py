@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cosyserve_workers.native.flow.attention import seen_by_chunk
 from cosyserve_workers.native.flow.dit_sizes import CONV_LEFT, CONV_TAPS, TIME_TERMS, DitSizes
 from cosyserve_workers.native.flow.dit_state import Past
-from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CONDITION_CHANNELS, MEL_BINS
+from cosyserve_workers.native.flow.sizes import CONDITION_CHANNELS, MEL_BINS
 from cosyserve_workers.native.flow.weights import Weights
 from cosyserve_workers.native.linear import Linear
 
@@ -229,14 +230,8 @@ def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor) -> list[Tens
 
     All are [2, heads, frames, head width]. A chunk sees itself and all before it: nothing need be masked.
     """
-    frames = queries.shape[2]
-    before = keys.shape[2] - frames
     results = []
-    for start in range(0, frames, CHUNK_FRAMES):
-        end = min(start + CHUNK_FRAMES, frames)
-        seen = before + end
-        heard = functional.scaled_dot_product_attention(
-            queries[:, :, start:end], keys[:, :, :seen], values[:, :, :seen]
-        )
+    for chunk, seen in seen_by_chunk(queries.shape[2], keys.shape[2]):
+        heard = functional.scaled_dot_product_attention(queries[:, :, chunk], keys[:, :, :seen], values[:, :, :seen])
         results.append(heard.transpose(1, 2).flatten(2))
     return results

@@ -10,19 +10,17 @@ from torch.nn import functional
 from cosyserve_workers.native.flow.dit import Dit, DitBatch, Near
 from cosyserve_workers.native.flow.dit_sizes import DitSizes
 from cosyserve_workers.native.flow.dit_state import ChunkedPast, DitCarry, chunk_shape
+from cosyserve_workers.native.flow.euler import noise_at, noise_table, schedule, stepped
 from cosyserve_workers.native.flow.layout import LEFT
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
-    EULER_STEPS,
     FRAMES_PER_TOKEN,
     LOOKAHEAD_TOKENS,
     MEL_BINS,
 )
 from cosyserve_workers.native.flow.weights import Weights
 
-_GUIDANCE = 0.7
-_NOISE_FRAMES = 50 * 300
 _LOOKAHEAD_SLOPE = 0.01
 
 
@@ -65,10 +63,9 @@ class DitSolver:
         lookahead = weights.under("pre_lookahead_layer")
         self._ahead = _take_convolution(lookahead, "conv1", sizes.lookahead_width, MEL_BINS, LOOKAHEAD_TOKENS + 1)
         self._back = _take_convolution(lookahead, "conv2", MEL_BINS, sizes.lookahead_width, LEFT + 1)
-        times, self._spans = _schedule()
+        times, self._spans = schedule()
         self._dit = Dit(weights, sizes, times)
-        noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=torch.Generator().manual_seed(0))
-        self._noise = noise[0].t().contiguous().to(device)
+        self._noise = noise_table(device)
 
     def solve(self, pieces: Sequence[DitPiece]) -> list[tuple[Tensor, DitCarry]]:
         """Solve all pieces as one batch.
@@ -89,7 +86,7 @@ class DitSolver:
             pasts=pasts,
         )
         lefts = torch.stack([piece.carry.near for piece in pieces], dim=3)
-        mel, lefts = self._integrate(self._noise[place], lefts, batch)
+        mel, lefts = self._integrate(noise_at(self._noise, place), lefts, batch)
         return [
             # Copies: a view would keep the whole batch in memory for as long as one of its streams lives.
             (mel[span], DitCarry(lookahead.clone(), lefts[:, :, :, index].clone(), piece.carry.chunks + past.fresh))
@@ -103,8 +100,7 @@ class DitSolver:
         remembered = []
         for step, span in enumerate(self._spans):
             velocity, left = self._dit.velocity(step, mel, lefts[step], batch)
-            guided, free = velocity
-            mel = mel + span * ((1 + _GUIDANCE) * guided - _GUIDANCE * free)
+            mel = stepped(mel, velocity, span)
             remembered.append(left)
         return mel, torch.stack(remembered)
 
@@ -125,9 +121,3 @@ class DitSolver:
 
 def _take_convolution(weights: Weights, name: str, outputs: int, inputs: int, taps: int) -> tuple[Tensor, Tensor]:
     return weights.take(f"{name}.weight", outputs, inputs, taps), weights.take(f"{name}.bias", outputs)
-
-
-def _schedule() -> tuple[Tensor, list[float]]:
-    """The time at each Euler step, float32 [steps], and how far each step goes: a cosine schedule."""
-    ends = 1 - torch.cos(torch.linspace(0, 1, EULER_STEPS + 1) * 0.5 * torch.pi)
-    return ends[:-1], ends.diff().tolist()

@@ -1,7 +1,6 @@
 """One solve: chunks of many sequences from tokens to mel, each continued from what it carries.
 
-After `ConditionalCFM.solve_euler` of CosyVoice2: ten Euler steps on a cosine schedule, classifier-free guidance, noise
-from one table by position.
+After CosyVoice2's flow, whose estimator is a U-Net behind a Conformer.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from cosyserve_workers.native.flow.encoder import Behind, Encoder, EncoderLeft, 
 from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
+from cosyserve_workers.native.flow.euler import noise_at, noise_table, schedule, stepped
 from cosyserve_workers.native.flow.first_step import FirstStep
 from cosyserve_workers.native.flow.layout import LEFT, Layout
 from cosyserve_workers.native.flow.memory import Chunk, KeysValues, Lefts, PagePool, estimator_step_shape
@@ -36,8 +36,6 @@ from cosyserve_workers.native.flow.weights import Weights
 from cosyserve_workers.native.kernels.choice import Attend, kernels_for
 from cosyserve_workers.native.lanes import Lanes
 
-_GUIDANCE = 0.7
-_NOISE_FRAMES = 50 * 300
 _TRIAL_CHUNKS = 4
 """Behind a step that is timed: a prompt of four seconds."""
 
@@ -56,14 +54,12 @@ class Solver:
     """The networks and the tables they need. lanes: where the guidance rows may be solved, on a CPU. pool: of pages."""
 
     def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, lanes: Lanes, pool: PagePool) -> None:
-        times, self._spans = _schedule()
+        times, self._spans = schedule()
         self._kernels = kernels_for(device)
         self._pool = pool
         self._encoder = Encoder(weights, sizes)
         self._estimator = Estimator(weights, sizes, times, self._kernels.add_norm)
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn((1, MEL_BINS, _NOISE_FRAMES), generator=generator)
-        self._noise = noise[0].t().contiguous().to(device)
+        self._noise = noise_table(device)
         self._device = device
         self._sizes = sizes
         self._first: FirstStep | None = None
@@ -138,8 +134,7 @@ class Solver:
                 Left(mel_lefts[step], lefts[step]),
                 Batch(by_frame, heard, behind.step(step)),
             )
-            guided, free = velocity.float().unbind(0)
-            mel = mel + self._spans[step] * ((1 + _GUIDANCE) * guided - _GUIDANCE * free)
+            mel = stepped(mel, velocity.float(), self._spans[step])
             new_lefts.append(left)
         mel_lefts = torch.stack([left.mel for left in new_lefts])
         lefts = torch.stack([left.others for left in new_lefts])
@@ -202,7 +197,7 @@ class Solver:
         return self._encoder(tokens, (behind.by_token, behind.by_frame), left, (behind.tokens, behind.frames))
 
     def _starting_noise(self, pieces: Sequence[Piece]) -> Tensor:
-        """[frames, 80]. Past the table's five minutes, where the library fails, it begins anew."""
+        """[frames, 80]."""
         starts = [piece.chunks_before * CHUNK_FRAMES for piece in pieces]
         places = torch.cat(
             [
@@ -210,16 +205,4 @@ class Solver:
                 for piece, start in zip(pieces, starts, strict=True)
             ]
         )
-        return self._noise[(places % _NOISE_FRAMES).to(self._device, non_blocking=True)]
-
-
-def _schedule() -> tuple[Tensor, list[float]]:
-    """The time at each Euler step, float32 [steps], and how far each step goes, rounded as the library rounds."""
-    ends = 1 - torch.cos(torch.linspace(0, 1, EULER_STEPS + 1) * 0.5 * torch.pi)
-    time, times, spans = ends[0], [], []
-    for end in ends[1:]:
-        span = end - time
-        times.append(time)
-        spans.append(float(span))
-        time = time + span
-    return torch.stack(times), spans
+        return noise_at(self._noise, places)

@@ -12,6 +12,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.vocoder.blocks import DILATIONS
+from cosyserve_workers.native.vocoder.hift import AUDIO_LIMIT, LAST_SLOPE, MAX_MAGNITUDE, SLOPE
 from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.weights import FILE_NAME, SAMPLES_PER_FRAME, Convolution, HiftWeights
 
@@ -19,11 +21,6 @@ PITCH_LEFT, PITCH_RIGHT = 8, 3
 """Frames of mel that the pitch of a frame depends on."""
 MEL_RIGHT = 4
 """Frames of mel that the first convolution sees after its own."""
-_SLOPE, _LAST_SLOPE = 0.1, 0.01
-"""Leaky ReLU's: between stages, and before the last convolution (there upstream uses torch's default)."""
-_MAX_MAGNITUDE = 100.0
-_AUDIO_LIMIT = 0.99
-_DILATIONS = (1, 3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class _Block:
 
         self._units = [
             _Unit(alpha(1, index), convolution(1, index), dilation, alpha(2, index), convolution(2, index))
-            for index, dilation in enumerate(_DILATIONS)
+            for index, dilation in enumerate(DILATIONS)
         ]
         self.reach = sum(unit.reach for unit in self._units)
 
@@ -164,13 +161,13 @@ class CausalHift:
             # Of what comes after, each stage looks at one sample.
             x = x[..., (begin - start) * rate : (kept.end - start) * rate + 1]
             start, rate = begin, rate * factor
-            x = up(F.leaky_relu(x, _SLOPE))[..., : (kept.end - start) * rate + 1]
+            x = up(F.leaky_relu(x, SLOPE))[..., : (kept.end - start) * rate + 1]
             if stage == len(self._ups) - 1:
                 # The Fourier frames of n hops are n + 1.
                 x = F.pad(x, (1, 0), "reflect")
             x = x + self._source_features(stage, spectrum, kept.start, start, x.shape[-1])
             x = sum(block(x) for block in self._blocks[stage]) / self.sizes.branches  # type: ignore[assignment]
-        audio = self._audio(_look_back(F.leaky_relu(x, _LAST_SLOPE), self._post))
+        audio = self._audio(_look_back(F.leaky_relu(x, LAST_SLOPE), self._post))
         return audio[:, (kept.start - start) * SAMPLES_PER_FRAME : (kept.end - start) * SAMPLES_PER_FRAME]
 
     def _source_features(self, stage: int, spectrum: Tensor, kept: int, start: int, length: int) -> Tensor:
@@ -208,10 +205,10 @@ class CausalHift:
 
     def _audio(self, x: Tensor) -> Tensor:
         bins = self.sizes.fft // 2 + 1
-        magnitude = x[:, :bins].float().exp().clamp(max=_MAX_MAGNITUDE)
+        magnitude = x[:, :bins].float().exp().clamp(max=MAX_MAGNITUDE)
         phase = x[:, bins:].float().sin()
         audio = torch.istft(torch.polar(magnitude, phase), self.sizes.fft, self.sizes.hop, window=self._window)
-        return audio.clamp(-_AUDIO_LIMIT, _AUDIO_LIMIT)
+        return audio.clamp(-AUDIO_LIMIT, AUDIO_LIMIT)
 
 
 def _check(weights: HiftWeights) -> None:
