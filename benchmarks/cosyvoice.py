@@ -153,7 +153,7 @@ def prompt_wav(hertz: float = 180) -> bytes:
 
 def environment() -> dict[str, str]:
     """For processes that import cosyserve from this checkout."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "workers")])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / side) for side in ("src", "words", "workers")])}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,11 @@ import grimp
 
 PAGE = Path(__file__).with_name("architecture.md")
 BEGIN, END = "<!-- drawn by `make picture` -->\n", "<!-- end of the picture -->\n"
-SIDES = {"cosyserve": "front end, one process", "cosyserve_workers": "worker process, one a GPU"}
+SIDES = {
+    "cosyserve": "front end, one process",
+    "cosyserve_workers": "worker process, one a GPU",
+    "cosyserve_words": "words, in either",
+}
 GROUND = frozenset({"settings", "errors", "protocol"})
 """What nearly every room stands on: drawn as one."""
 ENTRANCE = frozenset({"__main__", "cli"})

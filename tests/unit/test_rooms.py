@@ -12,7 +12,7 @@ from tests.serving import ROOT
 
 MOST_LINES = 400
 MOST_ENTRIES = 18
-SIDES = (ROOT / "src/cosyserve", ROOT / "workers/cosyserve_workers")
+SIDES = (ROOT / "src/cosyserve", ROOT / "words/cosyserve_words", ROOT / "workers/cosyserve_workers")
 MODULES = [path for side in SIDES for path in side.rglob("*.py")]
 
 LINT = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
@@ -21,7 +21,7 @@ LINT = "import sys; from importlinter.cli import lint_imports_command; sys.exit(
 def verdict(house: Path) -> subprocess.CompletedProcess[str]:
     """What import-linter says of the two sides in this folder, which come before the installed ones."""
     command = [sys.executable, "-c", LINT, "--no-cache", "--config", str(ROOT / "pyproject.toml")]
-    path = f"{house / 'src'}:{house / 'workers'}"
+    path = f"{house / 'src'}:{house / 'words'}:{house / 'workers'}"
     return subprocess.run(
         command, cwd=house, env={"PYTHONPATH": path, "PATH": ""}, capture_output=True, text=True, check=False
     )

@@ -1,0 +1,1 @@
+"""Rules of every language: addresses, paths, versions, signs, emoji, names with figures."""

@@ -1,0 +1,5 @@
+"""All shared rules, in their order."""
+
+from cosyserve_words.language import Rule
+
+RULES: tuple[Rule, ...] = ()

@@ -1,0 +1,57 @@
+"""What the rules look at: text without inline markup, in one width, that knows where each character was written."""
+
+from dataclasses import dataclass, field
+
+ATOM = "\ue000"
+"""Stands in a surface for what is settled already; private characters of the text itself are left out before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """What is settled before the rules come: a pause, a mark that is kept, words that the author gave."""
+
+    kind: str
+    spoken: str
+    pause_s: float = 0.0
+    language: str = ""
+
+
+@dataclass(slots=True)
+class Surface:
+    """Characters, where each was written (`starts`, `ends`), and the atoms among them, by their index."""
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+    atoms: dict[int, Atom]
+
+
+@dataclass(slots=True)
+class Builder:
+    """Makes a surface of a text, from left to right."""
+
+    _parts: list[str] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
+    _ends: list[int] = field(default_factory=list)
+    _atoms: dict[int, Atom] = field(default_factory=dict)
+
+    def keep(self, text: str, start: int) -> None:
+        """Add what is written at `start`, character for character."""
+        self._parts.append(text)
+        self._starts += range(start, start + len(text))
+        self._ends += range(start + 1, start + len(text) + 1)
+
+    def put(self, text: str, start: int, end: int) -> None:
+        """Add what stands for all that is written from `start` to `end`."""
+        self._parts.append(text)
+        self._starts += [start] * len(text)
+        self._ends += [end] * len(text)
+
+    def put_atom(self, atom: Atom, start: int, end: int) -> None:
+        """Add what is settled already."""
+        self._atoms[len(self._starts)] = atom
+        self.put(ATOM, start, end)
+
+    def made(self) -> Surface:
+        """The surface of all this."""
+        return Surface("".join(self._parts), self._starts, self._ends, self._atoms)
