@@ -59,12 +59,15 @@ class Tongues:
     def __init__(self, text: str, options: Options) -> None:
         self._text = text
         self._options = options
-        self._runs = [Run(found.start(), found.end(), str(found.lastgroup)) for found in _RUN.finditer(text)]
+        runs = [Run(found.start(), found.end(), str(found.lastgroup)) for found in _RUN.finditer(text)]
+        self._home = self._home_of({run.script for run in runs})
+        self._runs = [run for run in runs if self._tells(run)]
         self._scripts = {run.script for run in self._runs}
         self._only = self._bare() if not self._runs else None
         if len(self._scripts) == 1:
             self._only = self._of_script(next(iter(self._scripts)))
         self._starts = [run.start for run in self._runs]
+        self._is_eastern = not self._scripts.isdisjoint(EASTERN)
 
     @property
     def main(self) -> Language:
@@ -89,19 +92,39 @@ class Tongues:
         return self._between(before, after, end)
 
     def _between(self, before: Run | None, after: Run | None, end: int) -> Language:
+        if after is not None and after.script == "latin" and (before is None or before.script in EASTERN):
+            return self._of_script("latin") if self._counts(after, end) else self._eastern_at(before)
         if before is None or after is None:
             near = before or after
-            return self._of_script(near.script) if near else self.main
-        if before.script == after.script:
-            return self._of_script(before.script)
-        if after.script == "latin" and before.script in EASTERN:
-            eastern = self._of_script(before.script)
-            word = self._text[after.start : after.end]
-            counted = self._text[end : after.start].isspace() and len(word) > 1 and not eastern.owns(word)
-            return self._of_script("latin") if counted else eastern
+            return self._embedding(near) if near else self.main
         if before.script == "latin" and after.script in EASTERN:
             return self._of_script(after.script)
         return self._of_script(before.script)
+
+    def _counts(self, word: Run, end: int) -> bool:
+        """Whether a Latin word is what a number that ends at `end` counts; `6 members` are of the word's language."""
+        return self._text[end : word.start].isspace() or not self._is_eastern
+
+    def _eastern_at(self, before: Run | None) -> Language:
+        return self._of_script(before.script) if before else self.main
+
+    def _embedding(self, near: Run) -> Language:
+        """The language of what stands beside one run alone: a Latin word in an eastern sentence says nothing of it."""
+        place = bisect_left(self._starts, near.start)
+        embedded = near.script == "latin" and place > 0 and self._runs[place - 1].script in EASTERN
+        return self._of_script(self._runs[place - 1].script if embedded else near.script)
+
+    def _home_of(self, scripts: set[str]) -> Language:
+        """The language whose units and letters are no foreign words here."""
+        eastern = next((name for name in ("kana", "hangul", "han") if name in scripts), None)
+        return self._of_script(eastern) if eastern else self._bare()
+
+    def _tells(self, run: Run) -> bool:
+        """Whether letters tell a language: a single one does not, nor does a unit."""
+        if run.script not in {"latin", "greek"}:
+            return True
+        word = self._text[run.start : run.end]
+        return len(word) > 1 and not self._home.owns(word)
 
     def _first(self) -> str:
         return self._runs[0].script

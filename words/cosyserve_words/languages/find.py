@@ -5,7 +5,7 @@ from importlib import import_module
 
 from cosyserve_words.language import Language
 
-OWN = {"en": "en.language"}
+OWN = {"en": "en.language", "zh": "zh.language"}
 """Those with a module of their own, which has a `LANGUAGE`; any other has its numbers, and no more, from num2words."""
 SAME = {"cmn": "zh", "zh-hk": "yue", "zh-yue": "yue", "zh-mo": "yue"}
 
