@@ -22,7 +22,8 @@ class Language(ABC):
     full_stop: ClassVar[str] = "."
     comma: ClassVar[str] = ","
     signs: ClassVar[Mapping[str, str]] = {}
-    """What a sign is called in addresses, code and formulas: `{"@": "at", ".": "dot"}`."""
+    """What a sign is called in addresses, code and formulas: `{"@": "at", ".": "dot"}`; also `point`, between the
+    numbers of a version, and `#tag`, before a hashtag's word."""
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -49,6 +50,10 @@ class Language(ABC):
     @abstractmethod
     def decimal(self, number: str) -> str:
         """`3.14`, `.5`, `-2`: with a point and figures on either side at will, a minus before it at will."""
+
+    def figures(self, digits: str) -> str:
+        """Figures within a name: `19` of COVID-19 as a number, more than two one by one."""
+        return self.digits(digits) if len(digits) > 2 or digits.startswith("0") else self.cardinal(digits)
 
     def sign(self, sign: str) -> str:
         """What a sign is called, or the sign."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from cosyserve_words.common.all import RULES as SHARED
+from cosyserve_words.common.all import FIRST, LAST
 from cosyserve_words.language import Context, Language, Rule
 from cosyserve_words.spans import DROPPED, MOST_GROWTH, WORD, Options, Span
 from cosyserve_words.surface import ATOM, Surface
@@ -36,7 +36,7 @@ class Ruleset:
 def ruleset(language: Language, main: Language) -> Ruleset:
     """The rules for a place in one language; those of the sentence's come after, for what only they can begin."""
     more = main.rules if main is not language else ()
-    return Ruleset([*SHARED, *language.rules, *more])
+    return Ruleset([*FIRST, *language.rules, *more, *LAST])
 
 
 def spans(surface: Surface, options: Options) -> Iterator[Span]:

@@ -1,12 +1,29 @@
 """All rules of English, in their order."""
 
-import re
+from cosyserve_words.language import Rule
+from cosyserve_words.languages import names
+from cosyserve_words.languages.en import (
+    abbreviations,
+    codes,
+    dates,
+    fractions,
+    measures,
+    money,
+    quantities,
+    symbols,
+    times,
+)
 
-from cosyserve_words.language import Context, Rule, rule
-
-
-def _number(found: re.Match[str], context: Context) -> str:
-    return context.language.cardinal(found[0])
-
-
-RULES: tuple[Rule, ...] = (rule("number", r"\d+", _number),)
+RULES: tuple[Rule, ...] = (
+    *codes.RULES,
+    *dates.RULES,
+    *times.RULES,
+    *money.RULES,
+    *measures.RULES,
+    *fractions.RULES,
+    *quantities.RULES,
+    *names.RULES,
+    *quantities.PLAIN,
+    *abbreviations.RULES,
+    *symbols.RULES,
+)

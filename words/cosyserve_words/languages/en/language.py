@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from cosyserve_words.language import Language, Rule
-from cosyserve_words.languages.en.numbers import cardinal, decimal, digits, ordinal
+from cosyserve_words.languages.en.numbers import cardinal, decimal, digits, house, ordinal
 
 SIGNS = {
     ".": "dot", "@": "at", "/": "slash", "\\": "backslash", ":": "colon", "-": "dash", "_": "underscore", "#": "hash",
@@ -12,7 +12,7 @@ SIGNS = {
     "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₩": "won", "₹": "rupee", "|": "pipe", "^": "caret",
     "<": "less than", ">": "greater than", "!": "exclamation mark", ",": "comma", ";": "semicolon", "'": "apostrophe",
     "(": "open parenthesis", ")": "close parenthesis", "[": "open bracket", "]": "close bracket",
-    "{": "open brace", "}": "close brace", '"': "quote", "`": "backtick",
+    "point": "point", "#tag": "hashtag", "{": "open brace", "}": "close brace", '"': "quote", "`": "backtick",
 }  # fmt: skip
 
 
@@ -36,6 +36,10 @@ class English(Language):
 
     def digits(self, digits_: str) -> str:
         return digits(digits_)
+
+    def figures(self, digits_: str) -> str:
+        """`380` as three eighty, `4090` as forty ninety."""
+        return cardinal(digits_) if digits_.endswith("000") and len(digits_) < 6 else house(digits_)
 
     def decimal(self, number: str) -> str:
         return decimal(number)

@@ -76,5 +76,17 @@ def pair(number: str) -> str:
     return f"oh {FIGURES[int(number[1])]}" if number[0] == "0" else cardinal(number)
 
 
+def house(figures: str) -> str:
+    """`221` as two twenty one, `708` as seven zero eight, `1428` as fourteen twenty eight."""
+    if len(figures) < 3 or len(figures) > 4 or figures[0] == "0":
+        return cardinal(figures) if len(figures) < 3 and figures[0] != "0" else digits(figures)
+    head, tail = figures[:-2], figures[-2:]
+    if tail == "00":
+        return f"{cardinal(head)} hundred"
+    if tail[0] == "0":
+        return digits(figures) if len(head) == 1 else f"{cardinal(head)} oh {cardinal(tail[1])}"
+    return f"{cardinal(head)} {cardinal(tail)}"
+
+
 def _plain(words: str) -> str:
     return words.replace(",", "").replace("-", " ")
