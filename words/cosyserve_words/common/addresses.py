@@ -46,13 +46,9 @@ def _url(found: re.Match[str], context: Context) -> str:
 def _version(found: re.Match[str], context: Context) -> str:
     """`v2.0.1`, `17.4.1`: numbers, with a point between them."""
     language = context.language
-    numbers = [language.cardinal(part) for part in found["numbers"].split(".")]
-    said = (
-        language.joined(*f" {language.sign('point')} ".join(numbers).split(" "))
-        if not language.spaced
-        else f" {language.sign('point')} ".join(numbers)
-    )
-    return f"{found['v']} {said}".strip()
+    point = language.signs.get("point") or language.sign(".")
+    first, *others = (language.cardinal(part) for part in found["numbers"].split("."))
+    return language.joined(found["v"], first, *(word for number in others for word in (point, number)))
 
 
 def _ip(found: re.Match[str], context: Context) -> str:
