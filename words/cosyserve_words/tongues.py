@@ -3,10 +3,10 @@
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cosyserve_words.language import Language
 from cosyserve_words.languages.find import base_of, find
+from cosyserve_words.languages.guessing import guess
 from cosyserve_words.spans import Options
 
 HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -133,7 +133,9 @@ class Tongues:
         return find(base_of(self._options.language or self._options.default))
 
     def _of_script(self, script: str) -> Language:
-        return find(language_of(script, self._text if script in {"han", "latin", "cyrillic"} else "", self._options))
+        return find(
+            language_of(script, self._text if script in {"han", "latin", "cyrillic", "arabic"} else "", self._options)
+        )
 
 
 def language_of(script: str, text: str, options: Options) -> str:
@@ -155,10 +157,3 @@ def _eastern(text: str) -> str:
 def _writes(code: str, script: str) -> bool:
     own = WRITTEN_IN.get(code, "latin")
     return own == script or (script == "han" and own in EASTERN)
-
-
-@lru_cache(maxsize=256)
-def guess(script: str, text: str) -> str:
-    """A language that the words themselves tell of, or ""."""
-    del script, text
-    return ""

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from cosyserve_words.language import Language
 
-OWN = {"en": "en.language", "zh": "zh.language"}
+OWN = {"en": "en.language", "zh": "zh.language", "yue": "yue.language", "ja": "ja.language", "ko": "ko.language"}
 """Those with a module of their own, which has a `LANGUAGE`; any other has its numbers, and no more, from num2words."""
 SAME = {"cmn": "zh", "zh-hk": "yue", "zh-yue": "yue", "zh-mo": "yue"}
 
@@ -24,4 +24,4 @@ def find(code: str) -> Language:
         language = import_module(f"cosyserve_words.languages.{OWN[code]}").LANGUAGE
         assert isinstance(language, Language)
         return language
-    return import_module("cosyserve_words.languages.other").Other(code)  # type: ignore[no-any-return]
+    return import_module("cosyserve_words.languages.other.language").Other(code)  # type: ignore[no-any-return]

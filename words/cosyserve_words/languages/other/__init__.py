@@ -1,0 +1,1 @@
+"""Any other language: number words from num2words; units, currencies, months and separators from CLDR (babel)."""
