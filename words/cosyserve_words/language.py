@@ -19,6 +19,8 @@ class Language(ABC):
     code: str
     spaced: ClassVar[bool] = True
     """Whether words stand apart."""
+    thousands: str = ","
+    """What a number has between its thousands."""
     full_stop: ClassVar[str] = "."
     comma: ClassVar[str] = ","
     signs: ClassVar[Mapping[str, str]] = {}

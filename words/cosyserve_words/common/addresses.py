@@ -14,6 +14,7 @@ _FILES = (
     "|cpp|java|rs|go|rb|php|sql|log|ini|cfg|conf|apk|iso|psd|epub|srt"
 )
 _PARTS = re.compile(r"[A-Za-z]+|[0-9]+|[^\W\d_]+|.", re.DOTALL)
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+")
 _TAIL = r"[^\s<>\"'“”‘’，。！？；：、（）【】《》「」\ue000]"
 _LOOSE = ".,;:!?)]}*_~"
 _SPOKEN_LOW = re.compile("[aeiouyAEIOUY]")
@@ -43,9 +44,11 @@ def _url(found: re.Match[str], context: Context) -> str:
     return spelt(found[0], context.language)
 
 
-def _version(found: re.Match[str], context: Context) -> str:
+def _version(found: re.Match[str], context: Context) -> str | None:
     """`v2.0.1`, `17.4.1`: numbers, with a point between them."""
     language = context.language
+    if language.thousands == "." and _THOUSANDS.fullmatch(found["numbers"]):
+        return None
     point = language.signs.get("point") or language.sign(".")
     first, *others = (language.cardinal(part) for part in found["numbers"].split("."))
     return language.joined(found["v"], first, *(word for number in others for word in (point, number)))
@@ -84,13 +87,19 @@ RULES: tuple[Rule, ...] = (
         first="A-Za-z0-9",
         hint=r"(?<![A-Za-z0-9@._&-])[A-Za-z0-9][A-Za-z0-9._&-]{0,40}@[A-Za-z0-9]",
     ),
-    rule("url", rf"{_WORD}www\.{_HOST}[A-Za-z]{{2,12}}{_END}{_PATH}", _url, first="Ww", hint=r"(?i:\bwww\.)"),
+    rule(
+        "url",
+        rf"{_WORD}www\.{_HOST}[A-Za-z]{{2,12}}{_END}{_PATH}",
+        _url,
+        first="Ww",
+        hint=r"(?i:www\.)",
+    ),
     rule(
         "url",
         rf"{_WORD}{_HOST}(?:{_TOP})(?:\.(?:{_TOP}))?{_END}(?!\.[A-Za-z]){_PATH}",
         _url,
         first="A-Za-z0-9",
-        hint=rf"(?<![A-Za-z0-9@._-])[A-Za-z0-9-]+\.[A-Za-z0-9.-]*(?:{_TOP})\b",
+        hint=rf"(?<![A-Za-z0-9@._-])[A-Za-z0-9-]+\.[A-Za-z0-9.-]*(?:{_TOP})(?![A-Za-z0-9])",
     ),
     rule(
         "path",
@@ -105,7 +114,7 @@ RULES: tuple[Rule, ...] = (
         rf"{_WORD}[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.(?i:{_FILES})(?![A-Za-z0-9_])",
         _url,
         first="A-Za-z0-9_",
-        hint=rf"{_WORD}[A-Za-z0-9_][A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*(?i:{_FILES})\b",
+        hint=rf"{_WORD}[A-Za-z0-9_][A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*(?i:{_FILES})(?![A-Za-z0-9])",
     ),
     rule("address", r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z])(?!\.[0-9])", _ip),
     rule(
@@ -120,14 +129,14 @@ RULES: tuple[Rule, ...] = (
         r"(?<![A-Za-z0-9])(?P<v>[vV])\.?(?P<numbers>[0-9]{1,5}(?:\.[0-9]{1,5}){1,4})(?![0-9])(?!\.[0-9])",
         _version,
         first="vV",
-        hint=r"\b[vV]\.?[0-9]",
+        hint=r"(?<![A-Za-z0-9])[vV]\.?[0-9]",
     ),
     rule(
         "version",
         r"(?<![A-Za-z0-9])(?P<v>[vV])(?P<numbers>[0-9]{1,3})(?![0-9A-Za-z])",
         _version,
         first="vV",
-        hint=r"\b[vV][0-9]",
+        hint=r"(?<![A-Za-z0-9])[vV][0-9]",
     ),
     rule("hashtag", r"(?<![\w#&])#([^\W\d]\w{0,60})#?", _tag, first="#"),
     rule("mention", r"(?<![\w@.])@([A-Za-z_][A-Za-z0-9_]{0,40})", _at, first="@"),

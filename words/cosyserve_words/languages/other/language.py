@@ -13,6 +13,7 @@ class Other(Language):
 
     def __init__(self, code: str) -> None:
         self.code = code
+        self.thousands = names.separators(code)[1].replace("\\", "")
         self.signs: Mapping[str, str] = forms.SIGNS.get(code, {})  # type: ignore[misc]  # each instance has its own
 
     @cached_property

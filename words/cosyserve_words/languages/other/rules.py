@@ -35,7 +35,6 @@ def rules_of(language: Other) -> Sequence[Rule]:
         rule("phone", r"\+[0-9]{6,15}(?![0-9])", _phone(language), first="+"),
         rule("code", r"(?<![0-9.,])[0-9]{3,}(?:[ -][0-9]{2,})*(?![.,]?[0-9])", _code(language)),
         *date_rules(language),
-        rule("version", r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}(?![0-9])", _version(language)),
         *ordinal_rules(language),
         *_amount_rules(language, number),
         rule("range", rf"(?<![0-9.,])(?P<first>{number})\s?[-–—]\s?(?P<last>{number})(?![0-9-])", _range(language)),
@@ -93,15 +92,6 @@ def _code(language: Other) -> Callable[[re.Match[str], Context], str | None]:
         if not named and not leads:
             return None
         return f"{language.comma} ".join(language.digits(group) for group in re.split("[ -]", match[0]))
-
-    return read
-
-
-def _version(language: Other) -> Callable[[re.Match[str], Context], str | None]:
-    def read(match: re.Match[str], _context: Context) -> str | None:
-        if re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{3})+", match[0]) and names.separators(language.code)[1] == r"\.":
-            return None
-        return f" {language.sign('.')} ".join(language.cardinal(part) for part in match[0].split("."))
 
     return read
 

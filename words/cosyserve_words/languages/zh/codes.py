@@ -4,7 +4,7 @@ import re
 
 from cosyserve_words.language import Context
 from cosyserve_words.languages.zh.around import after, before
-from cosyserve_words.languages.zh.numbers import cardinal, figures, is_counted
+from cosyserve_words.languages.zh.numbers import figures, is_counted
 from cosyserve_words.languages.zh.script import compiled, hanzi
 
 _NAMES_OF_CODES = (
@@ -108,15 +108,6 @@ def _train(match: re.Match[str], _context: Context) -> str:
     return match["kind"] + figures(match["number"], one="幺")
 
 
-def _address(match: re.Match[str], _context: Context) -> str:
-    return "点".join(figures(part) for part in match[0].split("."))
-
-
-def _version(match: re.Match[str], _context: Context) -> str:
-    parts = match["number"].split(".")
-    return match["letter"] + "点".join(figures(part) if part.startswith("0") else cardinal(part) for part in parts)
-
-
 def _business(match: re.Match[str], _context: Context) -> str:
     return f"{match['who']} to {match['whom']}"
 
@@ -154,14 +145,6 @@ RULES = (
         first="+",
     ),
     hanzi("phone", rf"(?<![\d.,A-Za-z-]){_SHORT_NUMBERS}(?![\d.,%]\d|[\d%])", _short_number),
-    hanzi("address", r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", _address),
-    hanzi(
-        "version",
-        r"(?<![\d.A-Za-z])(?P<letter>[vV]?)(?!(?:19|20)\d\d\.(?:1[0-2]|0?[1-9])\.(?:3[01]|[12]\d|0?[1-9])(?![.\d]))(?P<number>\d+(?:\.\d+){2,})(?!\d)",
-        _version,
-        first="0-9vV",
-        hint=r"\d|[vV]\d",
-    ),
     hanzi(
         "plate",
         r"(?P<area>[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使][A-Z])[·•\s]?(?P<number>[A-Z0-9]{4,6}[A-Z0-9挂学警港澳领])(?![A-Za-z0-9])",
