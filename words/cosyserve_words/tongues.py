@@ -59,6 +59,7 @@ class Tongues:
     def __init__(self, text: str, options: Options) -> None:
         self._text = text
         self._options = options
+        self._languages: dict[str, Language] = {}
         runs = [Run(found.start(), found.end(), str(found.lastgroup)) for found in _RUN.finditer(text)]
         self._home = self._home_of({run.script for run in runs})
         self._runs = [run for run in runs if self._tells(run)]
@@ -133,9 +134,10 @@ class Tongues:
         return find(base_of(self._options.language or self._options.default))
 
     def _of_script(self, script: str) -> Language:
-        return find(
-            language_of(script, self._text if script in {"han", "latin", "cyrillic", "arabic"} else "", self._options)
-        )
+        if script not in self._languages:
+            told_by_words = script in {"han", "latin", "cyrillic", "arabic"}
+            self._languages[script] = find(language_of(script, self._text if told_by_words else "", self._options))
+        return self._languages[script]
 
 
 def language_of(script: str, text: str, options: Options) -> str:

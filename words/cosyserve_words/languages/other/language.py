@@ -7,6 +7,8 @@ from cosyserve_words.language import Language, Rule
 from cosyserve_words.languages.other import forms, names
 from cosyserve_words.languages.other.numbers import plain, words
 
+_INTERNATIONAL = {"#tag": "hashtag"}
+
 
 class Other(Language):
     """One of num2words' languages. What that has no words for stays in figures."""
@@ -37,6 +39,9 @@ class Other(Language):
 
     def decimal(self, number: str) -> str:
         return words("0" + number if number.startswith(".") else number, self.code) or number
+
+    def sign(self, sign: str) -> str:
+        return super().sign(sign if sign in self.signs else _INTERNATIONAL.get(sign, sign))
 
     def number(self, written: str) -> str:
         """A number as this language writes it."""

@@ -33,7 +33,7 @@ def rules_of(language: Other) -> Sequence[Rule]:
             first="0-9+",
         ),
         rule("phone", r"\+[0-9]{6,15}(?![0-9])", _phone(language), first="+"),
-        rule("code", r"(?<![0-9.,])[0-9]{3,}(?:[ -][0-9]{2,})*(?![.,]?[0-9])", _code(language)),
+        rule("code", r"(?<![0-9.,])[0-9]{3,40}(?:[ -][0-9]{2,20}){0,7}(?![.,]?[0-9])", _code(language)),
         *date_rules(language),
         *ordinal_rules(language),
         *_amount_rules(language, number),

@@ -89,6 +89,6 @@ RULES = (
         _time,
     ),
     hanzi("time", rf"(?<![\d:：.])(?P<hour>1[0-2]|0?[1-9]){_MERIDIEM}", _hour),
-    hanzi("ratio", r"(?<![\d:：])\d+(?:\.\d+)?(?:\s?[:：]\s?\d+(?:\.\d+)?)+", _ratio),
+    hanzi("ratio", r"(?<![\d:：])\d+(?:\.\d+)?(?:\s?[:：]\s?\d+(?:\.\d+)?){1,5}", _ratio),
     hanzi("score", r"(?<![\d.\-])(?P<ours>\d{1,3})[-–—](?P<theirs>\d{1,3})(?![\d.]|-\d)", _score),
 )

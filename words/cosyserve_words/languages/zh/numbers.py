@@ -1,5 +1,7 @@
 """Chinese number words: quantities, figures one by one, 两 and 二 (GB/T 15835 says which form is used where)."""
 
+from functools import lru_cache
+
 import cn2an
 
 from cosyserve_words.languages.zh.script import compiled
@@ -39,6 +41,7 @@ def cardinal(number: str) -> str:
     return minus + _whole(whole or "0") + ("点" + figures(part) if part else "")
 
 
+@lru_cache(maxsize=4096)
 def _whole(digits: str) -> str:
     kept = digits.lstrip("0") or "0"
     # Where nothing stands at 万, cn2an forgets the 零 behind 亿.

@@ -82,7 +82,7 @@ def _value(number: str) -> float:
 
 
 def _ordinal(match: re.Match[str], _context: Context) -> str:
-    numbers = re.split(rf"\s?{DASH}\s?", match[0])
+    numbers = re.split(rf"\s?{DASH}\s?", match[0].strip())
     return "到".join(cardinal(number) for number in numbers)
 
 
@@ -150,7 +150,7 @@ EARLY = (
 """Before money and measures."""
 
 LATE = (
-    hanzi("ordinal", rf"(?<=第)\s?\d+(?:\s?{DASH}\s?\d+)*(?![.,]?\d)", _ordinal, first="0-9 "),
+    hanzi("ordinal", rf"(?<=第)\s?\d+(?:\s?{DASH}\s?\d+){{0,5}}(?![.,]?\d)", _ordinal, first="0-9 "),
     hanzi(
         "range",
         rf"{_INTEGER_BEFORE}(?<![A-Za-z]-)(?P<first>{NUMBER})(?P<scale1>{SCALE})?\s?(?P<dash>{DASH})\s?(?P<last>{NUMBER})(?P<scale>{SCALE})?(?!\s?{DASH}?\d)",
