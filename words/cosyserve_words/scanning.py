@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from cosyserve_words.common.all import FIRST, LAST
 from cosyserve_words.language import Context, Language, Rule
-from cosyserve_words.spans import DROPPED, MOST_GROWTH, WORD, Options, Span
+from cosyserve_words.spans import DROPPED, MOST_GROWTH, PAUSE, WORD, Options, Span
 from cosyserve_words.surface import ATOM, Surface
 from cosyserve_words.tongues import Tongues
 
@@ -65,7 +65,9 @@ def _read(surface: Surface, place: int, tongues: Tongues, options: Options) -> t
     atom = surface.atoms.get(place)
     if atom:
         code = atom.language or tongues.main.code
-        made = Span(surface.starts[place], surface.ends[place], atom.kind, code, atom.spoken, atom.pause_s)
+        silent = atom.kind == PAUSE and not atom.pause_s
+        said = tongues.main.full_stop if silent else atom.spoken
+        made = Span(surface.starts[place], surface.ends[place], atom.kind, code, said, atom.pause_s)
         return made, place + 1
     text, main = surface.text, tongues.main
     here = tongues.at(place, place + 1)

@@ -54,7 +54,8 @@ def sentences(spans: Iterable[Span]) -> Iterator[Segment]:
     open_text = ""
     for span in spans:
         if span.kind == PAUSE:
-            open_text += "" if not open_text.strip() or open_text.rstrip()[-1:] in _MARKS else span.spoken
+            open_text = open_text.rstrip()
+            open_text += "" if not open_text or open_text[-1] in _MARKS else span.spoken
             yield Segment(open_text, span.pause_s)
             open_text = ""
         elif span.kind == WORD:

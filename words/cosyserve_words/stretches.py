@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
+from cosyserve_words.markup import blocks, ssml
 from cosyserve_words.spans import Options, Span
+from cosyserve_words.surface import Stretch
 
 MOST_CHARS = 1000
 """A piece is no longer: one is read in a millisecond or two, and other threads wait as long at most."""
-_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CUTS = (
     re.compile(r"(?<=[。！？；])|(?<=[.!?;:,] )(?!\d)"),
     re.compile(r"(?<=[^\d ] )(?=[^\d ])|(?<=[，、：])"),
@@ -16,33 +17,23 @@ _CUTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A piece that is still to be read. breaks: whether a pause follows, because its line ends."""
-
-    start: int
-    end: int
-    options: Options
-    breaks: bool = False
-
-
 def stretches(text: str, options: Options) -> Iterator[Stretch | Span]:
-    """What a text consists of: pieces to read, and spans that are settled."""
-    place = 0
-    while place < len(text):
-        found = _LINE_END.search(text, place)
-        end = found.end() if found else len(text)
-        yield from _pieces(text, Stretch(place, end, options, bool(found)))
-        place = end
+    """What a text consists of: pieces to read, and spans that are settled. Raises `Unreadable`."""
+    found = ssml.stretches(text, options) if ssml.is_ssml(text) else blocks.lines(text, options)
+    for piece in found:
+        if isinstance(piece, Span) or piece.instead is not None:
+            yield piece
+        else:
+            yield from _pieces(text, piece)
 
 
 def _pieces(text: str, line: Stretch) -> Iterator[Stretch]:
     start = line.start
     while line.end - start > MOST_CHARS:
         end = _cut(text, start, start + MOST_CHARS)
-        yield Stretch(start, end, line.options)
+        yield replace(line, start=start, end=end, breaks=False)
         start = end
-    yield Stretch(start, line.end, line.options, line.breaks)
+    yield replace(line, start=start)
 
 
 def _cut(text: str, start: int, end: int) -> int:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from cosyserve_words.spans import Options
+
 ATOM = "\ue000"
 """Stands in a surface for what is settled already; private characters of the text itself are left out before."""
 
@@ -14,6 +16,23 @@ class Atom:
     spoken: str
     pause_s: float = 0.0
     language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of written text that is still to be read.
+
+    breaks: whether a pause follows, because its line ends. bare: nothing of it is said itself. tags: whether markdown
+    and HTML are looked for. instead: what is read in its place.
+    """
+
+    start: int
+    end: int
+    options: Options
+    breaks: bool = False
+    bare: bool = False
+    tags: bool = True
+    instead: str | None = None
 
 
 @dataclass(slots=True)

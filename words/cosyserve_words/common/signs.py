@@ -19,6 +19,8 @@ def _sign(found: re.Match[str], context: Context) -> str | None:
         return ""
     text = found.string
     left, right = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
+    if sign == "*" and not (left.isalnum() and right.isalnum()):
+        return ""
     if sign in _ALONE or left.isalnum() or right.isalnum():
         return language.joined(*[language.sign(sign)] * min(len(found[0]), 3))
     return ""

@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from cosyserve_words.markup import marks
+from cosyserve_words.markup import html, latex, markdown, marks
 from cosyserve_words.spans import Options
-from cosyserve_words.surface import Builder, Surface
+from cosyserve_words.surface import Builder, Stretch, Surface
 
 Handler = Callable[[re.Match[str], Builder, Options], bool]
 """Adds what a match comes to; False where it is none of its business."""
@@ -27,13 +27,17 @@ _PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u02ff\u0370-\u0377、-〟぀-゘�
 _CLUSTER = re.compile("(?s:.)[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u0655\u3099\u309a\u1161-\u11ff]*")
 
 
-def surface_of(text: str, start: int, end: int, options: Options) -> Surface:
-    """The surface of `text[start:end]`."""
+def surface_of(text: str, piece: Stretch, end: int) -> Surface:
+    """The surface of a piece of `text`, which ends at `end` where white space follows."""
     builder = Builder()
-    specials, handlers = _specials(options)
-    place = start
+    if piece.instead is not None:
+        builder.put(piece.instead, piece.start, piece.end)
+        return builder.made()
+    options = piece.options
+    specials, handlers = _specials(options.kept, strip=options.markup == "strip", tags=piece.tags)
+    place = piece.start
     while place < end:
-        found = specials.search(text, place, end) if handlers else None
+        found = specials.search(text, place, end)
         _characters(text, place, found.start() if found else end, builder)
         if not found:
             break
@@ -45,9 +49,13 @@ def surface_of(text: str, start: int, end: int, options: Options) -> Surface:
 
 
 @lru_cache(maxsize=64)
-def _specials(options: Options) -> tuple[re.Pattern[str], dict[str, Handler]]:
+def _specials(kept: frozenset[str], *, strip: bool, tags: bool) -> tuple[re.Pattern[str], dict[str, Handler]]:
     """What finds markup in a text, and who handles which of its groups."""
-    kinds = marks.kinds(options)
+    kinds = list(marks.kinds(kept))
+    if strip and tags:
+        kinds += [*latex.KINDS, *markdown.KINDS, *html.KINDS]
+    if strip or not tags:
+        kinds.append(html.ENTITY)
     return re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern, _ in kinds)), {
         name: handler for name, _, handler in kinds
     }

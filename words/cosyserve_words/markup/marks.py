@@ -13,11 +13,11 @@ MOST_PAUSE_S = 60.0
 _PAUSE = r"\[pause:[ ]*(?P<pause_time>\d{1,5}(?:\.\d{1,3})?)[ ]*(?P<pause_unit>ms|s)?[ ]*\]"
 
 
-def kinds(options: Options) -> list[Kind]:
+def kinds(kept: frozenset[str]) -> list[Kind]:
     """What is looked for in every text."""
     found: list[Kind] = [("pause", _PAUSE, _pause)]
-    if options.kept:
-        found.append(("kept", "|".join(map(re.escape, sorted(options.kept))), _kept))
+    if kept:
+        found.append(("kept", "|".join(map(re.escape, sorted(kept))), _kept))
     return found
 
 

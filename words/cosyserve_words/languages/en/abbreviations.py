@@ -171,7 +171,7 @@ def _roman(found: re.Match[str], context: Context) -> str | None:
     del context
     written, text = found[0], before(found)
     value = roman(written)
-    if not value:
+    if not value or text.lower().endswith(" an "):  # an IV drip
         return None
     if _NUMBERED.search(text):
         return cardinal(str(value))

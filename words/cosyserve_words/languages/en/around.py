@@ -35,6 +35,8 @@ _NOT_COUNTED = frozenset(
     | {"thus", "plus", "less", "unless", "towards", "besides", "its", "hers", "ours", "sales", "elections", "olympics"}
 )
 _COUNTED = re.compile(r"(?:[ -](?:[a-z]{3,} )?([a-z]{2,}s|people|men|women|children|percent|feet|mice|sheep|dozen)\b)")
+_A = re.compile(r"(?i)(?<![a-z])an? $")
+_NOUN = re.compile("[ -](?!(?:of|or|and|to|in|on|at|per|each|is|was|for|from|by|with|a)\\b)[a-z]{3,}")
 _OF_A_YEAR = re.compile(
     r"(?i)\b(?:in|since|until|till|by|year|years|during|before|after|early|late|mid|from|class of|summer|winter|spring"
     r"|autumn|fall|circa|c\.|©|copyright|january|february|march|april|may|june|july|august|september|october|november"
@@ -56,6 +58,11 @@ def counts(found: re.Match[str]) -> bool:
     """Whether things are counted: `1200 people`, `5000 new members`."""
     counted = _COUNTED.match(after(found))
     return bool(counted) and counted[1] not in _NOT_COUNTED  # type: ignore[index]
+
+
+def describes(found: re.Match[str]) -> bool:
+    """Whether a quantity describes a noun: `a 5 kg bag`, which is said in the singular."""
+    return bool(_A.search(before(found, 6))) and bool(_NOUN.match(after(found)))
 
 
 def is_year_here(found: re.Match[str]) -> bool:

@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from cosyserve_words.language import Context, Rule, rule
-from cosyserve_words.languages.en.around import DASH, MINUS, NUMBER, START, number
+from cosyserve_words.languages.en.around import DASH, MINUS, NUMBER, START, describes, number
 from cosyserve_words.languages.en.fractions import parts
 
 _PREFIXES = {"k": "kilo", "c": "centi", "m": "milli", "μ": "micro", "µ": "micro", "u": "micro", "n": "nano",
@@ -88,9 +88,9 @@ def plural(name: str) -> str:
     )
 
 
-def measure(written: str, unit: str) -> str:
-    """`3.5`, `cm²` as three point five square centimeters."""
-    return f"{number(written)} {unit_name(unit, one=written.replace(',', '') in {'1', '-1'})}"
+def measure(written: str, unit: str, *, one: bool = False) -> str:
+    """`3.5`, `cm²` as three point five square centimeters; one: the unit in the singular, whatever the number."""
+    return f"{number(written)} {unit_name(unit, one=one or written == '1')}"
 
 
 def unit_name(unit: str, *, one: bool) -> str:
@@ -115,7 +115,7 @@ def _measure(found: re.Match[str], context: Context) -> str:
     scale = f" {found['scale']}" if found["scale"] else ""
     if scale:
         return f"{minus}{number(found['number'])}{scale} {unit_name(found['unit'], one=False)}"
-    return minus + measure(found["number"], found["unit"])
+    return minus + measure(found["number"], found["unit"], one=describes(found))
 
 
 def _mixed(found: re.Match[str], context: Context) -> str:
@@ -159,7 +159,8 @@ def _inches(found: re.Match[str], context: Context) -> str | None:
     before = found.string[: found.start()]
     if before.count('"') % 2 and found[0].endswith('"'):
         return None  # it closes a quotation
-    return f"{number(found['number'])} {'inch' if found['number'] == '1' else 'inches'}"
+    one = found["number"] == "1" or describes(found)
+    return f"{number(found['number'])} {'inch' if one else 'inches'}"
 
 
 def _degrees(found: re.Match[str], context: Context) -> str:

@@ -3,7 +3,7 @@
 import re
 
 from cosyserve_words.language import Context, Rule, rule
-from cosyserve_words.languages.en.around import DASH, NUMBER, START, number
+from cosyserve_words.languages.en.around import DASH, NUMBER, START, describes, number
 
 _Names = tuple[str, str, str, str]
 DOLLAR: _Names = ("dollar", "dollars", "cent", "cents")
@@ -65,9 +65,11 @@ def names(sign: str) -> _Names:
     return f"{country} dollar", f"{country} dollars", "cent", "cents"
 
 
-def amount(written: str, sign: str, scale: str = "") -> str:
-    """`20.50` as twenty dollars fifty cents."""
+def amount(written: str, sign: str, scale: str = "", *, describes: bool = False) -> str:
+    """`20.50` as twenty dollars fifty cents. describes: `a $20 lunch` is of twenty dollar."""
     one, many, small, smalls = names(sign)
+    if describes and "." not in written:
+        many = one
     written = written.replace(",", "")
     if scale:
         scale = scale.strip().lower()
@@ -88,7 +90,11 @@ def amount(written: str, sign: str, scale: str = "") -> str:
 def _before(found: re.Match[str], context: Context) -> str:
     del context
     minus = "minus " if found["minus"] else ""
-    return minus + amount(found["number"], found["sign"].strip(), found["scale"] or "") + _per(found)
+    return (
+        minus
+        + amount(found["number"], found["sign"].strip(), found["scale"] or "", describes=describes(found))
+        + _per(found)
+    )
 
 
 def _per(found: re.Match[str]) -> str:

@@ -85,7 +85,8 @@ def _score(match: re.Match[str], _context: Context) -> str | None:
 RULES = (
     hanzi(
         "time",
-        rf"(?<![\d:：.])(?P<hour>[01]?\d|2[0-4])[:：](?P<minute>[0-5]\d)(?:[:：](?P<second>[0-5]\d)(?:\.\d+)?)?(?!\d|[:：]\d){_MERIDIEM}?",
+        rf"(?<![\d:：.])(?P<hour>[01]?\d|2[0-4])[:：](?P<minute>[0-5]\d)(?:[:：](?P<second>[0-5]\d)(?:\.\d+)?)?"
+        rf"(?!\d|[:：]\d){_MERIDIEM}?",
         _time,
     ),
     hanzi("time", rf"(?<![\d:：.])(?P<hour>1[0-2]|0?[1-9]){_MERIDIEM}", _hour),

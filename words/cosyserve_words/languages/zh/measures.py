@@ -10,7 +10,8 @@ from cosyserve_words.languages.zh.units import SIGN, UNITS, unit_words
 
 _DEGREES = r"(?:°\s?C|℃|°\s?F|℉|°|º|度(?![假过量])|摄氏度|华氏度)"
 _WEATHER = compiled(
-    r"(?:[气体室水地高低均外内]温|温度|零下|冷|热|寒|冰|降[至到温]|升[至到温]|天气|夜间|白天|早晚|山区|冻)[^。；！？;!?]{0,16}$"
+    r"(?:[气体室水地高低均外内]温|温度|零下|冷|热|寒|冰|降[至到温]|升[至到温]|天气|夜间|白天|早晚|山区|冻)"
+    r"[^。；！？;!?]{0,16}$"
 )
 _ALREADY_BELOW = compiled(r"(?:零下|负)\s?$")
 _NETWORK = compiled(r"\s?(?:网络?|手机|基站|信号|时代|通信|套餐|商用|芯片|技术|[+用])")
@@ -78,7 +79,8 @@ _SIDE = r"\d+(?:\.\d+)?"
 RULES = (
     hanzi(
         "temperature",
-        rf"(?<![A-Za-z\d])(?P<sign>[-+±](?=\d))?(?P<first>\d+(?:\.\d+)?)\s?(?P<unit1>{_DEGREES})?\s?{DASH}\s?(?P<sign2>[-+](?=\d))?(?P<last>\d+(?:\.\d+)?)\s?(?P<unit>{_DEGREES})(?![A-Za-z])",
+        rf"(?<![A-Za-z\d])(?P<sign>[-+±](?=\d))?(?P<first>\d+(?:\.\d+)?)\s?(?P<unit1>{_DEGREES})?\s?{DASH}\s?"
+        rf"(?P<sign2>[-+](?=\d))?(?P<last>\d+(?:\.\d+)?)\s?(?P<unit>{_DEGREES})(?![A-Za-z])",
         _temperature,
         first="0-9+±\\-",
     ),
@@ -91,14 +93,16 @@ RULES = (
     hanzi("measure", rf"(?P<sides>{_SIDE}(?:\s?[x×*X]\s?{_SIDE}){{1,2}})\s?(?P<unit>{SIGN})?(?![A-Za-z\d])", _area),
     hanzi(
         "measure",
-        rf"(?<![A-Za-z])(?P<sign>(?<!\d)[-±](?=\d))?(?P<number>{NUMBER})\s?(?P<scale>{SCALE})?(?:\s?{DASH}\s?(?P<last>{NUMBER})\s?(?P<scale2>{SCALE})?)?(?P<more>[多余来])?"
+        rf"(?<![A-Za-z])(?P<sign>(?<!\d)[-±](?=\d))?(?P<number>{NUMBER})\s?(?P<scale>{SCALE})?(?:\s?{DASH}\s?"
+        rf"(?P<last>{NUMBER})\s?(?P<scale2>{SCALE})?)?(?P<more>[多余来])?"
         rf"\s?(?P<unit>{SIGN}(?:\s?/\s?{SIGN})?)(?![A-Za-z\d²³])",
         _measure,
         first="0-9±\\-",
     ),
     hanzi(
         "measure",
-        rf"(?<=[元块角分万亿升次克里米转人点位度件个粒片滴美镑卡兆])\s?/\s?(?P<unit>{SIGN}(?![A-Za-z\d])|立方米|平方米|平方|平米|公里|千米|公斤|千克|毫升|小时|分钟|秒|"
+        rf"(?<=[元块角分万亿升次克里米转人点位度件个粒片滴美镑卡兆])\s?/\s?(?P<unit>{SIGN}(?![A-Za-z\d])"
+        rf"|立方米|平方米|平方|平米|公里|千米|公斤|千克|毫升|小时|分钟|秒|"
         r"[斤个件米天日月年季时分人次只平股张台晚间位周瓶份桶吨升度盒袋条支班课节套盏亩克粒片组队户车桌床轮届册页字卷杯碗层场集棵辆])",
         _each,
         first="/ ",

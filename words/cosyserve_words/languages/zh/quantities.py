@@ -24,7 +24,8 @@ _HALVES = table(
 _LATIN_BEFORE = re.compile(r"[A-Za-z][-\s·]?$")
 _PRESSURE = compiled(r"(?:血压|高压|低压)[^，。；！？,;!?\d]{0,6}$")
 _ONE_BY_ONE = compiled(
-    r"\s?(?:[国省县]道|号?(?:房间?|室|病房|教室|包间|包厢|包房|会议室)(?!内|外温)|路(?:公交|车|线|站|电车|$|[，。,])|航班|次(?:列车|航班|动车|高铁|特快)|"
+    r"\s?(?:[国省县]道|号?(?:房间?|室|病房|教室|包间|包厢|包房|会议室)(?!内|外温)|路"
+    r"(?:公交|车|线|站|电车|$|[，。,])|航班|次(?:列车|航班|动车|高铁|特快)|"
     r"[高院]校|工程[院大]|客机|工作制|(?:晚会|大促|购物节)|号段|事件)"
 )
 _NAMED_BEFORE = compiled(
@@ -127,7 +128,8 @@ _INTEGER_BEFORE = r"(?<![\d.,])"
 EARLY = (
     hanzi(
         "percent",
-        rf"(?<![A-Za-z\d])(?P<sign>[-+±](?=\d))?(?P<first>{NUMBER})\s?(?P<of1>[%‰‱])?\s?{DASH}\s?(?P<sign2>[-+](?=\d))?(?P<last>{NUMBER})\s?(?P<of>[%‰‱])",
+        rf"(?<![A-Za-z\d])(?P<sign>[-+±](?=\d))?(?P<first>{NUMBER})\s?(?P<of1>[%‰‱])?\s?{DASH}\s?(?P<sign2>[-+]"
+        rf"(?=\d))?(?P<last>{NUMBER})\s?(?P<of>[%‰‱])",
         _percent,
         first="0-9+±\\-",
     ),
@@ -139,7 +141,8 @@ EARLY = (
     ),
     hanzi(
         "fraction",
-        r"(?<![A-Za-z\d./])(?P<sign>-)?(?:(?P<whole>\d{1,3})(?:\s|又))?(?P<above>\d{1,5})\s?[/⁄]\s?(?P<below>\d{1,5})(?![\d./]\d|\d|/)(?:\s?(?P<pressure>mmHg))?",
+        r"(?<![A-Za-z\d./])(?P<sign>-)?(?:(?P<whole>\d{1,3})(?:\s|又))?(?P<above>\d{1,5})\s?[/⁄]\s?"
+        r"(?P<below>\d{1,5})(?![\d./]\d|\d|/)(?:\s?(?P<pressure>mmHg))?",
         _fraction,
         first="0-9\\-",
     ),
@@ -153,7 +156,8 @@ LATE = (
     hanzi("ordinal", rf"(?<=第)\s?\d+(?:\s?{DASH}\s?\d+){{0,5}}(?![.,]?\d)", _ordinal, first="0-9 "),
     hanzi(
         "range",
-        rf"{_INTEGER_BEFORE}(?<![A-Za-z]-)(?P<first>{NUMBER})(?P<scale1>{SCALE})?\s?(?P<dash>{DASH})\s?(?P<last>{NUMBER})(?P<scale>{SCALE})?(?!\s?{DASH}?\d)",
+        rf"{_INTEGER_BEFORE}(?<![A-Za-z]-)(?P<first>{NUMBER})(?P<scale1>{SCALE})?\s?(?P<dash>{DASH})\s?"
+        rf"(?P<last>{NUMBER})(?P<scale>{SCALE})?(?!\s?{DASH}?\d)",
         _range,
     ),
     hanzi("number", rf"(?P<number>{NUMBER})\s?(?P<scale>{SCALE})(?!分之)", _scaled),
