@@ -1,10 +1,12 @@
 """What a reading consists of: spans, which tile the written text."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-WORD, DROPPED, PAUSE, KEPT = "word", "dropped", "pause", "kept"
-"""Kinds that are no rule's: plain words, what is not said, silence, a mark that the engine itself understands."""
+WORD, DROPPED, PAUSE, KEPT, LEXICON = "word", "dropped", "pause", "kept", "lexicon"
+"""Kinds that are no rule's: plain words, what is not said, silence, a mark that the engine itself understands, words
+that the author gave."""
 
 MOST_GROWTH = 32
 """No span says more than so many characters for each that is written."""
@@ -30,14 +32,12 @@ class Span:
     pause_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """How an author wants a word to be said. cased: whether its capitals count. language: "" for every language."""
+class Pronunciations(Protocol):
+    """How an author wants words to be said (`lexicon.Lexicon`)."""
 
-    written: str
-    spoken: str
-    language: str = ""
-    cased: bool = False
+    def found(self, text: str, language: Callable[[int, int], str]) -> Iterator[tuple[int, int, str]]:
+        """Words of it in a text, from left to right: start, end, what is said. language: asked for each place."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Options:
     markup: Literal["strip", "read"] = "strip"
     kept: frozenset[str] = frozenset()
     pinyin: bool = False
-    lexicon: tuple[Entry, ...] = field(default=())
+    lexicon: Pronunciations | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,11 @@ class Tongues:
             next((name for name in ("kana", "hangul", "han") if name in self._scripts), self._first())
         )
 
+    @property
+    def languages(self) -> frozenset[Language]:
+        """All that places of it may be in."""
+        return frozenset({self.main, *map(self._of_script, self._scripts)})
+
     def at(self, start: int, end: int) -> Language:
         """The language of what stands from `start` to `end`."""
         if self._only:
