@@ -44,6 +44,10 @@ _RUN = re.compile("|".join(f"(?P<{name}>[{letters}]+)" for name, letters in SCRI
 _CLAUSE_END = re.compile(r"[。！？；!?\n]|[.;](?=\s)")
 
 
+_NAME_WORDS = 2
+"""So many borders between Latin words in a row: no name, but a phrase."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Letters of one script in a row."""
@@ -105,7 +109,18 @@ class Tongues:
             return self._embedding(near) if near else self.main
         if before.script == "latin" and after.script in EASTERN:
             return self._of_script(after.script)
+        if before.script == after.script == "latin" and self._is_eastern:
+            return self._amid(before)
         return self._of_script(before.script)
+
+    def _amid(self, before: Run) -> Language:
+        """The language between two Latin words of a sentence that is not: `PS5 Pro`, or a whole English phrase."""
+        first = last = bisect_left(self._starts, before.start)
+        while first and self._runs[first - 1].script == "latin" and last - first < _NAME_WORDS:
+            first -= 1
+        while last + 1 < len(self._runs) and self._runs[last + 1].script == "latin" and last - first < _NAME_WORDS:
+            last += 1
+        return self.main if last - first < _NAME_WORDS else self._of_script("latin")
 
     def _counts(self, word: Run, end: int) -> bool:
         """Whether a Latin word is what a number that ends at `end` counts; `6 members` are of the word's language."""

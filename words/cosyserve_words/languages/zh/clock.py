@@ -75,11 +75,12 @@ def _hour(match: re.Match[str], _context: Context) -> str:
 
 
 def _ratio(match: re.Match[str], _context: Context) -> str:
-    return "比".join(cardinal(number) for number in re.split(r"\s?[:：]\s?", match[0]))
+    return "比".join(cardinal(number) for number in re.split(r"\s?[:：∶]\s?", match[0]))
 
 
 def _score(match: re.Match[str], _context: Context) -> str | None:
-    return f"{cardinal(match['ours'])}比{cardinal(match['theirs'])}" if _is_score(match) else None
+    ours, theirs = match["ours"], match["theirs"]
+    return f"{cardinal(ours)}比{cardinal(theirs)}" if _is_score(match) or ours == theirs == "0" else None
 
 
 RULES = (
@@ -90,6 +91,6 @@ RULES = (
         _time,
     ),
     hanzi("time", rf"(?<![\d:：.])(?P<hour>1[0-2]|0?[1-9]){_MERIDIEM}", _hour),
-    hanzi("ratio", r"(?<![\d:：])\d+(?:\.\d+)?(?:\s?[:：]\s?\d+(?:\.\d+)?){1,5}", _ratio),
+    hanzi("ratio", r"(?<![\d:：])\d+(?:\.\d+)?(?:\s?[:：∶]\s?\d+(?:\.\d+)?){1,5}", _ratio),
     hanzi("score", r"(?<![\d.\-])(?P<ours>\d{1,3})[-–—](?P<theirs>\d{1,3})(?![\d.]|-\d)", _score),
 )

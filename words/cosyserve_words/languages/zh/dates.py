@@ -17,7 +17,7 @@ _HAN_DAY = r"(?:\s?(?P<day>\d{1,2})\s?(?P<unit>[日号]))?"
 _ERA = compiled(r"(?:公元前?|西元前?|纪元前?|[前民])\s?$")
 _LASTS = compiled(r"(?:之?前|以前|以?来|[多余]|的?历史|之?久|间|寿命|大计|一遇|[内后]|以[上下内])")
 _LASTS_SURELY = compiled(r"(?:之?前|[多余]|的?历史|之?久|寿命|一遇)")
-_OF_YEARS = compiled(r"\s?(?:[学财]?年度?|赛季|[季届款版]|奥运|巴黎|世界杯|欧洲杯|亚运|世博|[春夏秋冬])")
+_OF_YEARS = compiled(r"\s?(?:[学财]?年度?|赛季|[季届款版]|奥运|巴黎|世界杯|欧洲杯|亚运|世博|[春夏秋冬]|Q[1-4]|H[12])")
 _SPAN_OF_YEARS = compiled(r"\s?(?:[学财]?年度?|赛季)")
 _COUNTED = compiled(r"\s?(?:[多余来名人元万亿块米公千克吨平%]|美元)")
 
@@ -99,7 +99,7 @@ def _years(match: re.Match[str], _context: Context) -> str | None:
 
 
 def _bare_year(match: re.Match[str], _context: Context) -> str | None:
-    bracketed = before(match).endswith(("(", "（")) and after(match).startswith((")", "）"))
+    bracketed = before(match).endswith(("(", "（", "《")) and after(match).startswith((")", "）", "》"))
     return figures(match[0]) if bracketed or _OF_YEARS.match(after(match)) else None
 
 

@@ -75,6 +75,9 @@ def _same_kind(front: str, follows: str) -> bool:
     """Whether a dash stands between two times, or two amounts of one unit or currency."""
     if _TIME_BEFORE.search(front) and _TIME_AFTER.match(follows):
         return True
+    quarter = re.search(r"(?<![A-Za-z])([A-Z])\d$", front)
+    if quarter and re.match(rf"{quarter[1]}\d", follows):
+        return True
     unit = _UNIT_BEFORE.search(front)
     return bool(unit and re.match(rf"\s?[-+]?[$¥￥€£]?[\d.,]+\s?{re.escape(unit[1])}", follows))
 

@@ -29,7 +29,7 @@ _ONE_BY_ONE = compiled(
     r"[高院]校|工程[院大]|客机|工作制|(?:晚会|大促|购物节)|号段|事件)"
 )
 _NAMED_BEFORE = compiled(
-    r"(?:波音|空客|空中客车|歼|轰|运|标致|奔驰|宝马|骁龙|麒麟|天玑|地球|福特|小米|荣耀|诺基亚|公交)-?\s?$"
+    r"(?:波音|空客|空中客车|歼|轰|运|标致|奔驰|宝马|骁龙|麒麟|天玑|地球|福特|小米|荣耀|诺基亚|公交|[A-Z0-9一-鿿]座|栋|幢)-?\s?$"
 )
 _RESOLUTION = re.compile(r"[pPiI](?![A-Za-z])")
 
@@ -51,7 +51,7 @@ def _fraction(match: re.Match[str], _context: Context) -> str | None:
     above, below = match["above"], match["below"]
     if match["pressure"] or _PRESSURE.search(before(match)):
         return f"{cardinal(above)}，{cardinal(below)}" + ("毫米汞柱" if match["pressure"] else "")
-    if re.match(r"[A-Za-z]", after(match)) or int(below) < 2 or len(above) > 4 or len(below) > 4:
+    if re.match(r"[A-Za-z]", after(match)) or int(below) < 2 or len(above) > 4 or len(below) > 7:
         return None
     whole = f"{cardinal(match['whole'])}又" if match["whole"] else ""
     return f"{_signed(match['sign'])}{whole}{cardinal(below)}分之{cardinal(above)}"
@@ -142,7 +142,7 @@ EARLY = (
     hanzi(
         "fraction",
         r"(?<![A-Za-z\d./])(?P<sign>-)?(?:(?P<whole>\d{1,3})(?:\s|又))?(?P<above>\d{1,5})\s?[/⁄]\s?"
-        r"(?P<below>\d{1,5})(?![\d./]\d|\d|/)(?:\s?(?P<pressure>mmHg))?",
+        r"(?P<below>\d{1,7})(?![\d./]\d|\d|/)(?:\s?(?P<pressure>mmHg))?",
         _fraction,
         first="0-9\\-",
     ),
