@@ -12,7 +12,11 @@ TABLES = sorted((Path(__file__).parent / "readings").glob("*.tsv"))
 
 def lines(table: Path) -> list[list[str]]:
     """Kind, written, spoken, source."""
-    found = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found = [
+        line.replace("\\n", "\n").split("\t")
+        for line in table.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     assert all(len(line) == 4 and all(line) for line in found), table.name
     return found
 

@@ -138,6 +138,6 @@ RULES: tuple[Rule, ...] = (
         first="vV",
         hint=r"(?<![A-Za-z0-9])[vV][0-9]",
     ),
-    rule("hashtag", r"(?<![\w#&])#([^\W\d]\w{0,60})#?", _tag, first="#"),
-    rule("mention", r"(?<![\w@.])@([A-Za-z_][A-Za-z0-9_]{0,40})", _at, first="@"),
+    rule("hashtag", r"(?<![\w#&])#([^\W\d]{1,60})#?", _tag, first="#"),
+    rule("mention", r"(?<![\w@.])@([A-Za-z_]{1,40})", _at, first="@"),
 )

@@ -21,7 +21,9 @@ _YEAR_WORDS = {"год": "n", "года": "g", "году": "p", "г.": "g"}
 
 
 def date_rules(language: Other) -> tuple[Rule, ...]:
-    """Numeric dates, days before months, years and times."""
+    """Numeric dates, days before months, years and times; none where months have no names, as in Japanese."""
+    if all(name[:1].isdecimal() for name in names.months(language.code)):
+        return ()
     months = "|".join(re.escape(name) for name in sorted(names.months(language.code), key=len, reverse=True))
     found = [
         rule("date", rf"(?<![0-9.])(?P<year>(?:19|20)[0-9]{{2}})-{_MONTH}-{_DAY}(?![0-9])", _numeric(language)),
