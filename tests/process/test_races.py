@@ -7,7 +7,9 @@ import random
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -133,18 +135,25 @@ async def test_no_descriptors_left_is_a_death_at_birth_that_heals(log: Callable[
 async def test_no_thread_for_a_process_is_a_death_at_birth_that_heals(
     thread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the system answers where no memory is left for a thread's stack."""
+    """As the system answers where no memory is left for a thread's stack. A descriptor takes its time to close: whatever
+    two threads close at once is closed twice, and tells."""
     start, failing = threading.Thread.start, True
+    close = Connection._close  # type: ignore[attr-defined]
 
     def refuse(self: threading.Thread) -> None:
         if failing and self.name == f"cosyserve-worker-0-{thread}":
             raise RuntimeError("can't start new thread")
         start(self)
 
+    def close_slowly(self: Connection) -> None:
+        time.sleep(0.01)
+        close(self)
+
     parent = psutil.Process()
     async with running_pool() as pool:
         before, family = (parent.num_fds(), parent.num_threads()), len(parent.children())
         monkeypatch.setattr(threading.Thread, "start", refuse)
+        monkeypatch.setattr(Connection, "_close", close_slowly)
         kill(pid_of(pool))
         await until(lambda: worker(pool).restarts >= 3, "births to fail")
         assert "can't start new thread" in worker(pool).reason

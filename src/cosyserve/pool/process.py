@@ -45,6 +45,7 @@ class WorkerProcess:
         self._on_lost = on_lost
         self._on_gone = on_gone
         self._reaped = False
+        self._pipe_threads: list[Outbox | threading.Thread] = []
         with contextlib.ExitStack() as half_born:
             jobs_reader, self._jobs = _pipe(half_born)
             self._results, results_writer = _pipe(half_born)
@@ -62,11 +63,13 @@ class WorkerProcess:
                 # With the child the only holder, its death closes the pipe.
                 end.close()
             self._outbox = Outbox(self._jobs, QUEUED_MESSAGES, f"{self._name}-jobs")
+            self._pipe_threads.append(self._outbox)
             half_born.callback(self._outbox.close)
-            self._output = threading.Thread(
+            output = threading.Thread(
                 target=_read_lines, args=(self._printed, on_output), name=f"{self._name}-output", daemon=True
             )
-            self._output.start()
+            output.start()
+            self._pipe_threads.append(output)
             # The last one: from here on its end is seen.
             self._inbox = Inbox(
                 self._results,
@@ -114,8 +117,7 @@ class WorkerProcess:
         self._process.join()
         code = self._process.exitcode
         self._outbox.close()
-        for pipe_thread in (self._outbox, self._output):
-            pipe_thread.join(timeout=PIPE_END_S)
+        self._join_pipe_threads()
         self._close()
         if code is None:
             return "ended"
@@ -130,7 +132,14 @@ class WorkerProcess:
         """It was born, and cannot be looked after."""
         self.kill()
         self._process.join(ABORTED_S)
+        self._join_pipe_threads()
         self._close()
+
+    def _join_pipe_threads(self) -> None:
+        """Each closes its end. Were it closed here at the same time, the second of the two could close a descriptor that
+        has become somebody else's."""
+        for pipe_thread in self._pipe_threads:
+            pipe_thread.join(timeout=PIPE_END_S)
 
 
 def _pipe(half_born: contextlib.ExitStack) -> tuple[Connection, Connection]:
