@@ -131,6 +131,7 @@ def test_no_ones_words_are_in_the_log(server: Server) -> None:
     assert "悄悄话".encode("unicode_escape").decode() not in server.output()
 
 
+@pytest.mark.full
 def test_the_first_byte_comes_before_the_last_chunk_is_made(
     small_checkpoint: Path,  # noqa: F811
     tmp_path: Path,

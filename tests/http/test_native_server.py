@@ -115,6 +115,7 @@ def test_a_killed_worker_is_replaced_and_what_was_not_heard_is_said_again(server
     assert server.speak(text="你好", prompt_wav=VOICE).status_code == 200
 
 
+@pytest.mark.full
 def test_a_full_line_is_served_by_the_replacement(small_checkpoint: Path, tmp_path: Path) -> None:  # noqa: F811
     """Thirteen requests for the only worker, which is killed before any has sounded: ten on it, three in line."""
     with server_on(tmp_path, small_checkpoint) as server, ThreadPoolExecutor(13) as clients:

@@ -21,6 +21,12 @@ def every(values: Iterable[int], always: int = 4) -> list[Any]:
     return [value if value % always == 0 else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
+def first(values: Iterable[Any], count: int = 1) -> list[Any]:
+    """Parameters of which `make test` tries the first `count`, and `make test-full` all. A tuple is one of several."""
+    sets = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*one, marks=[pytest.mark.full][: place >= count]) for place, one in enumerate(sets)]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tell a test that hangs from a machine that is busy."""
     for item in items:

@@ -79,6 +79,7 @@ def ask(hub: EmptyHub, folder: Path, *command: str) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("hub_name", PROGRAMS)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_the_client_asks_its_hub_for_the_model(
@@ -98,6 +99,7 @@ def test_the_client_asks_its_hub_for_the_model(
     assert f"pretrained_models/{name}" in done.stdout
 
 
+@pytest.mark.full
 def test_the_command_that_check_names_is_one_that_the_client_takes(hub: EmptyHub, tmp_path: Path) -> None:
     command = MODELS[0].download(tmp_path / "m", "llm.pt", "flow.pt").rpartition("&& ")[2].split()
     done = ask(hub, tmp_path, str(BINARIES / command[0]), *command[1:])

@@ -89,6 +89,7 @@ def test_errors_that_go_round_in_a_circle() -> None:
     assert "(RuntimeError: first)" in in_one_line(first, None)
 
 
+@pytest.mark.full
 def test_an_import_that_fails_as_late_as_in_the_constructor(
     small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

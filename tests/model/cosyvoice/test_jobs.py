@@ -62,6 +62,7 @@ def left_behind(library: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.full
 def test_no_request_waits_because_of_an_earlier_one(cosyvoice: Any, library: Any) -> None:
     # As the newest library leaves its shared chunk size after two or three requests.
     library.model.token_hop_len = 100
@@ -78,6 +79,7 @@ def test_no_request_waits_because_of_an_earlier_one(cosyvoice: Any, library: Any
     library.model.token_hop_len = 25
 
 
+@pytest.mark.full
 def test_chunks_grow_and_end_on_the_grid_of_the_models_training(cosyvoice: Any, library: Any) -> None:
     with kit.Tap(library.model.flow, "inference") as sounds:
         kit.whole(cosyvoice.stream(kit.request(text=kit.TEXT * 4), kit.never))
@@ -88,6 +90,7 @@ def test_chunks_grow_and_end_on_the_grid_of_the_models_training(cosyvoice: Any, 
     assert np.diff(ends)[0] == 50
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("requests", [20, pytest.param(200, marks=[pytest.mark.full, pytest.mark.timeout(1800)])])
 def test_many_requests_leave_nothing_behind(requests: int, cosyvoice: Any, library: Any, fault: Fault) -> None:
     threads_before = set(threading.enumerate())
@@ -146,6 +149,7 @@ def test_a_failure_of_the_language_model_is_the_requests(cosyvoice: Any, fault: 
     assert kit.whole(cosyvoice.stream(kit.request(text=kit.SHORT), kit.never)).size
 
 
+@pytest.mark.full
 def test_a_seed_gives_the_same_sound_alone_and_beside_others(cosyvoice: Any) -> None:
     alone = kit.whole(cosyvoice.stream(kit.request(Mode.ZERO_SHOT, seed=3), kit.never))
     beside: dict[int, Any] = {}

@@ -148,6 +148,7 @@ data_pipeline: [!ref <parquet_opener>, !ref <tokenize>, !ref <compute_f0>]
 """
 
 
+@pytest.mark.full
 def test_a_published_yaml_loads_and_leaves_the_log_as_it_was(copy: Path) -> None:
     """Its training section binds functions of a module that imports pyworld, which has no wheels."""
     replace(copy / "cosyvoice2.yaml", (copy / "cosyvoice2.yaml").read_bytes() + TRAINING_SECTION.encode())

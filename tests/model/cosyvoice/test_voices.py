@@ -44,6 +44,7 @@ def test_requests_that_bring_a_new_voice_at_once_compute_it_once(cosyvoice: Any,
     assert [len(session.calls) for session in sessions] == [1, 1]
 
 
+@pytest.mark.full
 def test_each_of_two_voices_gets_its_own_features(cosyvoice: Any, library: Any) -> None:
     """Same prompt text and different audio; same audio and different prompt text; all at once, twice."""
     low, high = kit.prompt(hertz=110), kit.prompt(hertz=400, seconds=2.9)

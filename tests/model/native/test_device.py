@@ -40,6 +40,7 @@ def look(wanted: str, path: str) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.full
 def test_a_gpu_that_is_demanded(path_with_a_gpu: str) -> None:
     said = look("cuda", path_with_a_gpu)
     assert said.startswith("LoadError model.device is cuda, and torch 2.")
@@ -48,6 +49,7 @@ def test_a_gpu_that_is_demanded(path_with_a_gpu: str) -> None:
     assert said.count("\n") == 1
 
 
+@pytest.mark.full
 def test_a_gpu_that_is_there_for_nothing(path_with_a_gpu: str) -> None:
     said = look("auto", path_with_a_gpu)
     assert said.startswith("LoadError torch 2.")

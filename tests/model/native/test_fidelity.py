@@ -45,6 +45,7 @@ def check(*options: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.full
 def test_ours_is_the_library(small_checkpoint: Path, library_path: Path) -> None:
     status, report = check("--model-dir", str(small_checkpoint), "--source-dir", str(library_path))
     assert status == 0, report["verdict"]
@@ -94,6 +95,7 @@ def test_each_stage_is_held_by_itself(  # noqa: PLR0917
     assert [one.stage for one in compare(made, got, BARS["fp32"]) if not one.holds] == stages
 
 
+@pytest.mark.full
 def test_half_precision_is_further_off_than_float32_and_has_bars_of_its_own(small_checkpoint: Path, made: Made) -> None:
     half = make(Native(small_checkpoint, CPU, Precision("fp16")), small_checkpoint, made)
     exact = {one.stage: one for one in compare(made, half, BARS["fp32"])}
@@ -113,6 +115,7 @@ def test_bytes_are_held_by_what_they_do_to_the_next_token(small_checkpoint: Path
     assert found["logits"].more["top1_same"] > 0.8
 
 
+@pytest.mark.full
 def test_the_layer_that_overflows_is_named(small_checkpoint: Path, tmp_path: Path, made: Made) -> None:
     right = largest_activations(small_checkpoint, made)
     assert all(most < FP16_LARGEST for layers in right.values() for most in layers.values())

@@ -105,6 +105,7 @@ def test_a_shape_is_recorded_once_whoever_comes(flow: Flow, recorder: Recorder) 
     assert same(ours, speak(flow, flow.open(voice), draw(110, 2)))
 
 
+@pytest.mark.full
 def test_turn_by_turn_two_streams_keep_what_is_theirs(flow: Flow, recorder: Recorder) -> None:
     voice = voice_of(flow, 60)
     streams = [flow.open(voice), flow.open(voice)]
