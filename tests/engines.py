@@ -153,6 +153,8 @@ def _as_json(request: Synthesize) -> str:
             "prompt_rate": request.prompt.sample_rate,
             "prompt_samples": len(request.prompt.samples),
             "speed": request.speed,
+            "language": request.language,
+            "pronunciations": dict(request.pronunciations),
         }
     )
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 END_OF_PROMPT = "<|endofprompt|>"
 """What ends an instruction, or a system prompt, in the model's input."""
+SOUNDS = (
+    *("[breath]", "<strong>", "</strong>", "[noise]", "[laughter]", "[cough]", "[clucking]", "[accent]"),
+    *("[quick_breath]", "<laughter>", "</laughter>", "[hissing]", "[sigh]", "[vocalized-noise]", "[lipsmack]", "[mn]"),
+)
+"""Sounds and stresses that a text may hold, each one token of the models: no reading touches them. In the order of
+their ids (upstream: `CosyVoice2Tokenizer`)."""
 DEFAULT_STREAMS = 10
 """Streams at once in one of our engines, where the settings leave it to them."""
 
@@ -69,6 +75,19 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class TextConfig:
+    """How texts are read: the settings' `[text]` section. language: a BCP 47 tag, "" leaves it to each text.
+
+    lexicon: the path of the file, "" where there is none.
+    """
+
+    normaliser: str = "cosyserve"
+    language: str = ""
+    markup: str = "strip"
+    lexicon: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """What an engine's factory is given; the fields are the settings' `[model]` section, and `model_marks` of `[text]`.
 
@@ -88,6 +107,7 @@ class EngineConfig:
     streams: int = 0
     state_budget_gib: float = 0.0
     model_marks: bool = True
+    text: TextConfig = TextConfig()
     device: str = "auto"
     pinned_to: str | None = None
     sharing: int = 1
@@ -101,6 +121,7 @@ class Synthesize:
     instruction: ends in `END_OF_PROMPT` in the mode instruct2, empty in the others.
     prompt_text: the prompt's transcript in the mode zero_shot, empty in the others.
     speed: 1.0 is the model's own pace, 2.0 twice as fast. seed: 0 to 2**31 - 1, always set.
+    language: a BCP 47 tag for what the text does not say by itself, or "". pronunciations: written and spoken.
     """
 
     job_id: int
@@ -111,6 +132,8 @@ class Synthesize:
     prompt: Prompt
     speed: float
     seed: int
+    language: str = ""
+    pronunciations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

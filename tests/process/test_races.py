@@ -135,8 +135,10 @@ async def test_no_descriptors_left_is_a_death_at_birth_that_heals(log: Callable[
 async def test_no_thread_for_a_process_is_a_death_at_birth_that_heals(
     thread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the system answers where no memory is left for a thread's stack. A descriptor takes its time to close: whatever
-    two threads close at once is closed twice, and tells."""
+    """As the system answers where no memory is left for a thread's stack.
+
+    A descriptor takes its time to close: what two threads close at once is closed twice, and tells.
+    """
     start, failing = threading.Thread.start, True
     close = Connection._close  # type: ignore[attr-defined]
 

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt-wav", metavar="FILE", help="a recording of the voice to speak with")
     parser.add_argument("--prompt-text", metavar="TEXT", help="what is said in the recording")
     parser.add_argument("--voice", metavar="NAME", help="a stored voice to speak with")
+    parser.add_argument("--language", metavar="TAG", help="of bare numbers and signs: en, zh, pt-BR")
     parser.add_argument("--speed", metavar="X", help="1 is the model's own pace, 2 twice as fast")
     parser.add_argument("--seed", metavar="N", help="makes the answer repeatable")
     parser.add_argument("--sample-rate", metavar="HZ", help="of the answer (the model's own: 24000)")

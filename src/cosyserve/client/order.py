@@ -54,6 +54,7 @@ def read_order(args: argparse.Namespace) -> Order:
         "instruction": args.instruction,
         "prompt_text": args.prompt_text,
         "voice": args.voice,
+        "language": args.language,
         "speed": _number("--speed", args.speed, float),
         "seed": _number("--seed", args.seed, int),
         "sample_rate": _number("--sample-rate", args.sample_rate, int),

@@ -19,14 +19,29 @@ from cosyserve.http.access import load_keyring
 from cosyserve.http.middleware import Gate, Intakes, LingeringClose, PlainPath, RequestId, Telling
 from cosyserve.http.peers import Peers
 from cosyserve.http.responses import Unheard, error_response
-from cosyserve.http.routes import cosyvoice, description, health, metrics, openai, page, synthesize, voices, websocket
+from cosyserve.http.routes import (
+    cosyvoice,
+    description,
+    health,
+    metrics,
+    openai,
+    page,
+    synthesize,
+    voices,
+    websocket,
+    words,
+)
 from cosyserve.http.service import Service
 from cosyserve.pool.pool import Pool
 from cosyserve.settings.sections import LimitSettings, ServerSettings, Settings, SettingsError
 from cosyserve.speech.intake import Intake, IntakeBudget
 from cosyserve.speech.modes import Speaker
+from cosyserve.speech.readings import JOBS as READING
+from cosyserve.speech.readings import Readings
 from cosyserve.speech.speakers import VoiceBook, default_speaker
-from cosyserve.voices.prompts import JOBS, Decoder
+from cosyserve.speech.wording import check_lexicon
+from cosyserve.voices.prompts import JOBS as DECODING
+from cosyserve.voices.prompts import Decoder
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.faults import watch_loop
 from cosyserve.watch.lag import watch_lag
@@ -56,14 +71,16 @@ def build_app(settings: Settings) -> Starlette:
     choice = choose(model.engine, model.source_dir, model.device)
     settings = settings.with_engine(choice.engine)
     keys = load_keyring(settings.server)
-    helpers = Helpers(JOBS)
+    check_lexicon(settings.text.lexicon)
+    helpers = Helpers(DECODING, READING)
     decoder = Decoder(helpers)
     default = configured_voice(settings, helpers, decoder)
     store = VoiceStore(settings.voices, decoder)
     pool = Pool(settings)
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
+    readings = Readings(helpers, settings.text)
     service = Service(
-        settings, choice, keys, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers
+        settings, choice, keys, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers, readings
     )
     budget = _intake_budget(settings.limits, len(keys))
     reporter.metrics.watch_intake(budget)
@@ -84,7 +101,15 @@ def build_app(settings: Settings) -> Starlette:
             await anyio.to_thread.run_sync(helpers.close)
 
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
-    others = [*openai.model_routes, *voices.routes, *health.routes, *metrics.routes, *description.routes, *page.routes]
+    others = [
+        *openai.model_routes,
+        *words.routes,
+        *voices.routes,
+        *health.routes,
+        *metrics.routes,
+        *description.routes,
+        *page.routes,
+    ]
     counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
     gate = Middleware(
         Gate,

@@ -12,6 +12,7 @@ from cosyserve.http.app import configured_voice
 from cosyserve.http.listener import listen
 from cosyserve.pool.devices import assign_devices, left_idle
 from cosyserve.settings.sections import Settings, SettingsError
+from cosyserve.speech.wording import check_lexicon
 from cosyserve.voices.prompts import JOBS, Decoder
 from cosyserve.wire.helper import Helpers
 
@@ -22,6 +23,7 @@ def rehearse(settings: Settings) -> list[Finding]:
     """All that `serve` would say before it serves; it takes the port for a moment."""
     steps: tuple[Callable[[Settings], object], ...] = (
         lambda settings: load_keyring(settings.server),
+        lambda settings: check_lexicon(settings.text.lexicon),
         lambda settings: listen(settings).close(),
         lambda settings: assign_devices(settings, visible_devices()),
         _decode_the_prompt,

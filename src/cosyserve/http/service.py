@@ -14,6 +14,7 @@ from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.modes import Speaker
+from cosyserve.speech.readings import Readings
 from cosyserve.speech.requests import Draft, complete
 from cosyserve.speech.speakers import VoiceBook
 from cosyserve.voices.store import VoiceStore
@@ -38,6 +39,7 @@ class Service:
     voices: VoiceStore
     speakers: VoiceBook
     helpers: Helpers
+    readings: Readings
     started_at: int = field(default_factory=lambda: int(time.time()))
     sessions: Sessions = field(default_factory=Sessions)
 

@@ -6,15 +6,15 @@ import re
 from typing import Annotated
 
 import anyio.to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AnyCase, AudioFormat
-from cosyserve.errors import InvalidField, MalformedJson, TextTooLong
-from cosyserve.http.bodies import LONG_BYTES
+from cosyserve.errors import InvalidField
+from cosyserve.http.json_body import read_json
 from cosyserve.speech.fields import bounded
 from cosyserve.speech.intake import Intake
-from cosyserve.speech.json_text import MAX_MARKS, sprawls, without_halves
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
+from cosyserve.speech.wording import MAX_PRONUNCIATIONS, MAX_TAG_CHARS, checked_pronunciations, language_tag
 from cosyserve.voices.names import MAX_SENT_CHARS
 
 MAX_INPUT_CHARS = 4096
@@ -66,6 +66,10 @@ class SpeechBody(BaseModel):
     """The same seed gives the same audio."""
     sample_rate: int | None = Field(None, ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)
     """Of the answer, in Hz."""
+    language: str | None = Field(None, max_length=MAX_TAG_CHARS)
+    """Of what the text does not tell by itself, such as a bare number: en, zh, pt-BR."""
+    pronunciations: dict[str, str] | None = Field(None, max_length=MAX_PRONUNCIATIONS)
+    """How words of your own are spoken, written to spoken."""
 
 
 async def read_speech_body(body: bytes | bytearray, max_text_chars: int, intake: Intake) -> Draft:
@@ -75,7 +79,7 @@ async def read_speech_body(body: bytes | bytearray, max_text_chars: int, intake:
     """
     # What it reads may be as long as what was read.
     intake.take(len(body))
-    said = await anyio.to_thread.run_sync(_validate, body) if len(body) > LONG_BYTES else _validate(body)
+    said = await read_json(SpeechBody, body)
     instruction = bounded(said.instructions or "", NAMES.instruction, max_text_chars)
     prompt_text = bounded(said.ref_text or "", NAMES.prompt_text, max_text_chars)
     prompt = None
@@ -94,6 +98,8 @@ async def read_speech_body(body: bytes | bytearray, max_text_chars: int, intake:
         seed=said.seed,
         sample_rate=said.sample_rate,
         events=said.stream_format is StreamFormat.SSE,
+        language=language_tag((said.language or "").strip(), "language"),
+        pronunciations=checked_pronunciations(said.pronunciations or {}, "pronunciations"),
     )
     intake.settle(draft.held_bytes)
     return draft
@@ -116,19 +122,3 @@ def decode_audio(text: str, name: str = NAMES.prompt) -> bytes:
     if not audio:
         raise InvalidField(f"{name} is an empty file", param=name)
     return audio
-
-
-def _validate(body: bytes | bytearray) -> SpeechBody:
-    if sprawls(body):
-        raise MalformedJson(f"the body has more than {MAX_MARKS} commas, colons and brackets")
-    try:
-        return SpeechBody.model_validate_json(without_halves(body))
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-    problem = next((one for one in problems if one["type"] == "string_too_long"), problems[0])
-    if not problem["loc"]:
-        raise MalformedJson(f"the body is not a JSON object: {problem['msg']}")
-    name, message = str(problem["loc"][0]), problem["msg"]
-    if problem["type"] == "string_too_long":
-        raise TextTooLong(f"{name}: {message[0].lower()}{message[1:]}", param=name)
-    raise InvalidField(f"{name}: {message[0].lower()}{message[1:]}", param=name)

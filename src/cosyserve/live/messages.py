@@ -11,6 +11,7 @@ from cosyserve.errors import InvalidField, MalformedMessage, ServiceError
 from cosyserve.speech.fields import bounded
 from cosyserve.speech.json_text import MAX_MARKS, sprawls, without_halves
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED, Draft, FieldNames
+from cosyserve.speech.wording import MAX_PRONUNCIATIONS, MAX_TAG_CHARS, checked_pronunciations, language_tag
 from cosyserve.voices.names import MAX_SENT_CHARS
 
 NAMES = FieldNames(instruction="instructions", prompt_text="ref_text", prompt="ref_audio")
@@ -36,6 +37,10 @@ class SessionConfig(_Fields):
     """How to say it."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """The same seed and the same clauses give the same audio."""
+    language: str | None = Field(None, max_length=MAX_TAG_CHARS)
+    """Of what the text does not tell by itself, such as a bare number: en, zh, pt-BR."""
+    pronunciations: dict[str, str] | None = Field(None, max_length=MAX_PRONUNCIATIONS)
+    """How words of your own are spoken, written to spoken."""
     ref_audio: None = None
     """Not here: store a voice first."""
 
@@ -103,6 +108,8 @@ def as_draft(config: SessionConfig, max_text_chars: int) -> Draft:
         speed=1.0 if config.speed is None else config.speed,
         seed=config.seed,
         sample_rate=config.sample_rate,
+        language=language_tag((config.language or "").strip(), "language"),
+        pronunciations=checked_pronunciations(config.pronunciations or {}, "pronunciations"),
     )
 
 

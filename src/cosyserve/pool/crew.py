@@ -15,7 +15,7 @@ import structlog
 
 from cosyserve.check.quota import cores
 from cosyserve.pool.process import WorkerProcess
-from cosyserve.protocol import EngineConfig, FromWorker, SetLogLevel, ToWorker
+from cosyserve.protocol import EngineConfig, FromWorker, SetLogLevel, TextConfig, ToWorker
 from cosyserve.settings.sections import Settings
 from cosyserve.wire.logs import relay
 from cosyserve.wire.queues import QueueClosed, QueueFull
@@ -140,7 +140,7 @@ class Crew:
         )
 
     def _spec(self, worker: int) -> WorkerSpec:
-        model, device = self._settings.model, self._devices[worker]
+        model, text, device = self._settings.model, self._settings.text, self._devices[worker]
         return WorkerSpec(
             index=worker,
             engine=EngineConfig(
@@ -153,7 +153,13 @@ class Crew:
                 vllm=model.vllm,
                 streams=model.streams,
                 state_budget_gib=model.state_budget_gib,
-                model_marks=self._settings.text.model_marks,
+                model_marks=text.model_marks,
+                text=TextConfig(
+                    normaliser=text.normaliser,
+                    language=text.language,
+                    markup=text.markup,
+                    lexicon=str(text.lexicon or ""),
+                ),
                 device=model.device,
                 pinned_to=device,
                 sharing=self._devices.count(device),

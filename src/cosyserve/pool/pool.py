@@ -129,6 +129,8 @@ class Pool:
                 prompt=request.prompt,
                 speed=request.speed,
                 seed=secrets.randbelow(SEEDS) if request.seed is None else request.seed,
+                language=request.language,
+                pronunciations=request.pronunciations,
             ),
             stream,
         )

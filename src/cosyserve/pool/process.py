@@ -136,8 +136,10 @@ class WorkerProcess:
         self._close()
 
     def _join_pipe_threads(self) -> None:
-        """Each closes its end. Were it closed here at the same time, the second of the two could close a descriptor that
-        has become somebody else's."""
+        """Wait until each has closed its end.
+
+        Were it closed here at the same time, the second to do so might close a descriptor that is somebody else's.
+        """
         for pipe_thread in self._pipe_threads:
             pipe_thread.join(timeout=PIPE_END_S)
 

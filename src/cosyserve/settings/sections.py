@@ -135,6 +135,15 @@ class TextSettings(Section):
     """[text]: what is made of a text before it is spoken."""
 
     model_marks: bool = True
+    normaliser: Literal["cosyserve", "wetext", "none"] = "cosyserve"
+    language: str = Field("", pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$", max_length=35)
+    markup: Literal["strip", "read"] = "strip"
+    lexicon: Path | None = None
+
+    @field_validator("lexicon", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
 
 class VoiceSettings(Section):

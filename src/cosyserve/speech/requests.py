@@ -18,6 +18,14 @@ from cosyserve.speech.fields import (
 )
 from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.modes import Speaker, choose_mode
+from cosyserve.speech.wording import (
+    MAX_JSON_CHARS,
+    MAX_TAG_CHARS,
+    Pronunciations,
+    chars_of,
+    language_tag,
+    pronunciations_field,
+)
 from cosyserve.voices.names import MAX_SENT_CHARS
 from cosyserve.voices.prompts import Reserve
 
@@ -59,12 +67,14 @@ class Draft:
     seed: int | None = None
     sample_rate: int | None = None
     events: bool = False
+    language: str = ""
+    pronunciations: Pronunciations = ()
 
     @property
     def held_bytes(self) -> int:
         """What of it takes memory."""
         texts = len(self.text) + len(self.instruction) + len(self.prompt_text)
-        return BYTES_PER_CHAR * texts + len(self.prompt or b"")
+        return BYTES_PER_CHAR * (texts + chars_of(self.pronunciations)) + len(self.prompt or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class SpeechRequest:
 
     system_prompt: what stood before the text (`split_system_prompt`), "" where nothing did.
     voice: the voice's name, for the log; "" for a prompt that came with the request. events: the answer is a stream of
-    server-sent events with the audio inside. names: what the client calls the fields.
+    server-sent events with the audio inside. names: what the client calls the fields. language: a tag, or "".
     """
 
     text: str
@@ -89,6 +99,8 @@ class SpeechRequest:
     events: bool = False
     names: FieldNames = FieldNames()
     system_prompt: str = ""
+    language: str = ""
+    pronunciations: Pronunciations = ()
 
     @property
     def marked_text(self) -> str:
@@ -99,7 +111,8 @@ class SpeechRequest:
     def held_bytes(self) -> int:
         """What of it the client handed in: its texts, and the prompt where that came with the request."""
         texts = len(self.text) + len(self.instruction) + len(self.prompt_text) + len(self.system_prompt)
-        return BYTES_PER_CHAR * texts + (0 if self.voice else self.prompt.samples.nbytes)
+        said = BYTES_PER_CHAR * (texts + chars_of(self.pronunciations))
+        return said + (0 if self.voice else self.prompt.samples.nbytes)
 
 
 class Speakers(Protocol):
@@ -127,6 +140,8 @@ async def read_draft(form: Form, names: FieldNames, max_text_chars: int, mode: M
         speed=1.0 if speed is None else speed,
         seed=whole_number_field(form, "seed", 0, MAX_SEED),
         sample_rate=whole_number_field(form, "sample_rate", MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
+        language=language_tag(text_field(form, "language", MAX_TAG_CHARS), "language"),
+        pronunciations=pronunciations_field(text_field(form, "pronunciations", MAX_JSON_CHARS), "pronunciations"),
     )
 
 
@@ -164,6 +179,8 @@ async def complete(draft: Draft, speakers: Speakers, max_text_chars: int, intake
         events=draft.events,
         names=names,
         system_prompt=system_prompt,
+        language=draft.language,
+        pronunciations=draft.pronunciations,
     )
 
 

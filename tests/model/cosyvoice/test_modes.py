@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from cosyserve.protocol import Mode
+from cosyserve.protocol import Mode, TextConfig
 from tests.model import cosyvoice_kit as kit
+from tests.model.conftest import first
 
 torch = pytest.importorskip("torch")
 pytestmark = kit.LIBRARY
@@ -37,7 +38,7 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             assert ours[name] == value, name
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", first(MODES))
 def test_the_language_model_and_the_flow_get_what_the_library_would_give_them(
     cosyvoice: Any, library: Any, mode: Mode
 ) -> None:
@@ -84,7 +85,7 @@ def test_the_instruction_ends_once(cosyvoice: Any, library: Any, instruction: st
 def test_cosyvoice3_gets_its_system_prompt_once_in_every_mode(library: Any) -> None:
     from cosyserve_workers.cosyvoice.text import TextFrontEnd
 
-    text = TextFrontEnd(library.frontend, version3=True)
+    text = TextFrontEnd(library.frontend, version3=True, config=TextConfig("wetext"))
     assert text.system_prompt() == "You are a helpful assistant.<|endofprompt|>"
     assert text.prompt_text("你好。") == "You are a helpful assistant.<|endofprompt|>你好。"
     assert text.instruction("用四川话说<|endofprompt|>") == "You are a helpful assistant. 用四川话说<|endofprompt|>"
@@ -95,7 +96,7 @@ def test_cosyvoice3_gets_its_system_prompt_once_in_every_mode(library: Any) -> N
 SYSTEM_PROMPT = "You are a helpful assistant."
 
 
-@pytest.mark.parametrize("sent", ["", SYSTEM_PROMPT, "You are a helpful assistant. 请用广东话表达。", " "])
+@pytest.mark.parametrize("sent", first(["", "You are a helpful assistant. 请用广东话表达。", SYSTEM_PROMPT, " "], 2))
 @pytest.mark.parametrize("mode", MODES)
 def test_upstreams_own_inputs_for_cosyvoice3(
     cosyvoice: Any, library: Any, monkeypatch: pytest.MonkeyPatch, mode: Mode, sent: str
@@ -103,7 +104,7 @@ def test_upstreams_own_inputs_for_cosyvoice3(
     """What the language model is given is the system prompt, once, and nothing of it is in the text."""
     from cosyserve_workers.cosyvoice.text import TextFrontEnd
 
-    monkeypatch.setattr(cosyvoice, "text", TextFrontEnd(library.frontend, version3=True))
+    monkeypatch.setattr(cosyvoice, "text", TextFrontEnd(library.frontend, version3=True, config=TextConfig("wetext")))
     ids = cosyvoice.text.tokens
     system_prompt = f"{sent.strip() or SYSTEM_PROMPT}<|endofprompt|>"
     marked = f"{sent}<|endofprompt|>"
@@ -120,7 +121,7 @@ def test_upstreams_own_inputs_for_cosyvoice3(
     assert words.calls[0]["text"][0].tolist() == ids(kit.SHORT)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", first(MODES))
 def test_cosyvoice2_has_no_system_prompt(cosyvoice: Any, library: Any, mode: Mode) -> None:
     marked = f"{SYSTEM_PROMPT}<|endofprompt|>"
     changes = {"prompt_text": f"{marked}{kit.TRANSCRIPT}"} if mode is Mode.ZERO_SHOT else {}

@@ -12,13 +12,14 @@ import wave
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cosyserve.protocol import EngineConfig, FailureCode, Mode, Prompt, Synthesize
+from cosyserve.protocol import EngineConfig, FailureCode, Mode, Prompt, Synthesize, TextConfig
 from cosyserve_workers.demo import make_prompt
 from cosyserve_workers.demo.engine import DemoEngine
 from cosyserve_workers.demo.espeak import NORMAL_RATE, Espeak
@@ -194,7 +195,7 @@ class TestSound:
         np.testing.assert_array_equal(first, second)
 
     def test_resampling_loses_no_samples(self, engine: DemoEngine) -> None:
-        spoken = sum(len(block) for block in engine._speech(CHINESE, 1.0, lambda: None))
+        spoken = sum(len(block) for block in engine._speech(request(CHINESE), lambda: None))
         assert len(say(engine, CHINESE)) == pytest.approx(spoken * 24000 / 22050, abs=1)
 
     def test_nothing_is_printed(self, engine: DemoEngine, capfd: pytest.CaptureFixture[str]) -> None:
@@ -225,6 +226,48 @@ class TestTexts:
                 assert library.espeak_SetVoiceByName(voice.encode()) == 0
                 unread = [char for char in _characters(ranges) if not _is_read(library, char, voice)]
                 assert unread == [], voice
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("written", "spoken"),
+        [
+            ("It costs $5.", "It costs five dollars."),
+            ("我有2个苹果。", "我有两个苹果。"),
+            ("Read **this** now.", "Read this now."),
+            ("Red\nBlue", "Red. Blue."),
+        ],
+    )
+    def test_what_is_written_sounds_like_its_words(self, engine: DemoEngine, written: str, spoken: str) -> None:
+        np.testing.assert_array_equal(say(engine, written), say(engine, spoken))
+
+    def test_a_bare_number_is_in_the_requests_language(self, engine: DemoEngine) -> None:
+        english, chinese = (
+            np.concatenate(list(engine.stream(replace(request("42"), language=language), go_on)))
+            for language in ("en", "zh")
+        )
+        np.testing.assert_array_equal(english, say(engine, "forty two"))
+        np.testing.assert_array_equal(chinese, say(engine, "四十二"))
+
+    def test_a_pause_is_as_long_as_was_asked_at_any_pace(self, engine: DemoEngine) -> None:
+        for speed in (1.0, 2.0):
+            parts = sum(len(say(engine, part, speed)) for part in ("Hello", "there"))
+            assert len(say(engine, "Hello [pause:1.5s] there", speed)) > parts + 1.4 * 24000
+
+    def test_words_of_ones_own(self, engine: DemoEngine) -> None:
+        own = replace(request("nginx is up"), pronunciations=(("nginx", "engine x"),))
+        np.testing.assert_array_equal(np.concatenate(list(engine.stream(own, go_on))), say(engine, "engine x is up"))
+
+    def test_what_is_not_taken_is_refused_in_words(self, engine: DemoEngine) -> None:
+        with pytest.raises(RequestError, match="audio"):
+            say(engine, "<speak>a <audio src='x'/> b</speak>")
+
+    @pytest.mark.parametrize("normaliser", ["none", "wetext"])
+    def test_another_reading_is_left_to_espeak(self, engine: DemoEngine, normaliser: str) -> None:
+        other = load_engine(replace(CONFIG, text=TextConfig(normaliser)))
+        assert isinstance(other, DemoEngine)
+        assert longest_silence_s(say(other, "one [pause:2s] two")) < 1
+        other.close()
 
 
 def _characters(ranges: str) -> list[str]:

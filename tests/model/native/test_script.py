@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt, Synthesize
+from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt, Synthesize, TextConfig
 from cosyserve_workers.native.models import COSYVOICE3
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
@@ -26,7 +26,7 @@ INSTRUCT = replace(CROSS, mode=Mode.INSTRUCT2, instruction=f"请用广东话表�
 
 @pytest.fixture(scope="module")
 def writer(small_checkpoint_3: Path) -> ScriptWriter:
-    return ScriptWriter(small_checkpoint_3, COSYVOICE3)
+    return ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig("wetext"))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,6 @@ def test_a_word_in_pieces_reaches_the_model(writer: ScriptWriter, tokenizer: Tex
 
 
 def test_without_marks_it_is_text(small_checkpoint_3: Path, tokenizer: TextTokenizer) -> None:
-    writer = ScriptWriter(small_checkpoint_3, COSYVOICE3, marks=False)
+    writer = ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig("wetext"), marks=False)
     segment = only(writer, replace(CROSS, text="报道[j]予。"))
     assert tokenizer.encode("[j]")[0] not in segment.text

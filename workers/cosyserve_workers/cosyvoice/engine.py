@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cosyserve.protocol import DEFAULT_STREAMS, Mode, Prompt, Synthesize, split_system_prompt
+from cosyserve.protocol import DEFAULT_STREAMS, Mode, Prompt, Synthesize, TextConfig, split_system_prompt
 from cosyserve_workers.cosyvoice.least_length import keep_least_length
 from cosyserve_workers.cosyvoice.loading import Loaded
 from cosyserve_workers.cosyvoice.randomness import use_dice
@@ -30,7 +30,7 @@ class CosyVoiceEngine:
     earlier one had spoken its whole text.
     """
 
-    def __init__(self, loaded: Loaded, streams: int = 0) -> None:
+    def __init__(self, loaded: Loaded, streams: int, text: TextConfig) -> None:
         cosyvoice = loaded.cosyvoice
         self.model_type: str = type(cosyvoice).__name__
         self.sample_rate: int = cosyvoice.sample_rate
@@ -38,7 +38,7 @@ class CosyVoiceEngine:
         self.details: Mapping[str, str] = loaded.details
         self._device = cosyvoice.model.device
         self.library = cosyvoice
-        self.text = TextFrontEnd(cosyvoice.frontend, version3=self.model_type == "CosyVoice3")
+        self.text = TextFrontEnd(cosyvoice.frontend, version3=self.model_type == "CosyVoice3", config=text)
         self._speech = Speech(cosyvoice.model, self.sample_rate)
         self._voices = Voices(
             lambda prompt: extract(cosyvoice.frontend, self.sample_rate, prompt, as_path=loaded.prompts_as_paths)
@@ -59,25 +59,31 @@ class CosyVoiceEngine:
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
         """Speak a request: [n] samples a chunk. Raises RequestError, EngineBroken."""
         job = Job(f"job-{next(self._names)}", request.seed, request.speed, cancelled)
-        system_prompt, text = split_system_prompt(request.text)
         try:
-            segments = self.text.segments(text)
+            parts = self.text.parts(request)
             job.check()
-            given = self._conditioning(request, system_prompt, self._voices.voice(request.prompt))
-            for segment in segments:
+            given = self._conditioning(request, self._voices.voice(request.prompt))
+            for part in parts:
                 job.check()
-                with closing(self._speech.segment(self._ids(segment), given, job)) as chunks:
-                    for samples in chunks:
-                        yield samples.numpy()
+                if part.text:
+                    yield from self._said(part.text, given, job)
+                if part.pause_s:
+                    yield np.zeros(round(part.pause_s * self.sample_rate), np.float32)
         except Stopped:
             return
         except CudaLost as error:
             raise EngineBroken(f"the GPU is lost to this process: {error}") from error
 
-    def _conditioning(self, request: Synthesize, system_prompt: str, voice: Voice) -> Conditioning:
+    def _said(self, words: str, given: Conditioning, job: Job) -> Iterator[NDArray[np.float32]]:
+        with closing(self._speech.segment(self._ids(words), given, job)) as chunks:
+            for samples in chunks:
+                yield samples.numpy()
+
+    def _conditioning(self, request: Synthesize, voice: Voice) -> Conditioning:
+        system_prompt = split_system_prompt(request.text)[0]
         match request.mode:
             case Mode.ZERO_SHOT:
-                said, continued = self.text.prompt_text(request.prompt_text, system_prompt), voice.tokens
+                said, continued = self.text.before(request), voice.tokens
             case Mode.CROSS_LINGUAL:
                 said, continued = self.text.system_prompt(system_prompt), voice.tokens[:, :0]
             case Mode.INSTRUCT2:

@@ -8,4 +8,4 @@ from cosyserve_workers.cosyvoice.loading import load
 
 def create(config: EngineConfig) -> CosyVoiceEngine:
     """Load the model folder of the configuration. Raises LoadError."""
-    return CosyVoiceEngine(load(config, Machine.here(config.device)), config.streams)
+    return CosyVoiceEngine(load(config, Machine.here(config.device)), config.streams, config.text)

@@ -1,4 +1,6 @@
-"""What becomes of a request's text before the model sees it: cleaned, normalised by the library, cut into segments.
+"""What becomes of a request's text before the model sees it: read as words, cleaned, cut into segments.
+
+Where `text.normaliser` is not `cosyserve`:
 
 | in the text | what happens |
 |---|---|
@@ -22,8 +24,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from cosyserve.protocol import END_OF_PROMPT, split_system_prompt
+from cosyserve.protocol import END_OF_PROMPT, Synthesize, TextConfig, split_system_prompt
 from cosyserve_workers.engine import nothing_to_say
+from cosyserve_workers.reading import Part, Reader
 from cosyserve_workers.text import BORDERS, SYSTEM_PROMPT, clean, is_speakable, pack, shielded, without_markers
 
 BLOCK_CHARS = 300
@@ -37,12 +40,15 @@ log = logging.getLogger(__name__)
 class TextFrontEnd:
     """The library's text rules, made safe for any text and any number of threads.
 
-    frontend: the library's. version3: whether the model is CosyVoice3, which wants its system prompt.
+    frontend: the library's. version3: whether the model is CosyVoice3, which wants its system prompt. config: how texts
+    are read.
     """
 
-    def __init__(self, frontend: Any, *, version3: bool) -> None:
+    def __init__(self, frontend: Any, *, version3: bool, config: TextConfig) -> None:
         self._frontend = frontend
         self._version3 = version3
+        self._normalises = config.normaliser == "wetext"
+        self._reader = Reader(config, _marks(frontend), pinyin=version3) if config.normaliser == "cosyserve" else None
         # Neither the normalisers nor the tokenizer promise to be safe in several threads.
         self._lock = threading.Lock()
 
@@ -54,15 +60,35 @@ class TextFrontEnd:
             ids: list[int] = self._frontend.tokenizer.encode(text, allowed_special=self._frontend.allowed_special)
         return ids
 
-    def segments(self, text: str) -> Iterator[str]:
-        """Cut a request's text into what is spoken at one go. text: without its system prompt.
+    def parts(self, request: Synthesize) -> Iterator[Part]:
+        """Cut a request's text into what is spoken at one go, and silences; only the first may be silence alone.
 
         Raises RequestError where there is nothing to say: at once, or at the end where nothing is left of it by then.
         """
+        text = split_system_prompt(request.text)[1]
+        if self._reader is None:
+            return map(Part, self.segments(text))
+        if not is_speakable(clean(text)):
+            raise nothing_to_say()
+        parts = self._reader.parts(text, request, lambda words: len(self.tokens(words)))
+        if not any(part.text for part in parts):
+            raise nothing_to_say()
+        return (piece for part in parts for piece in self._short_enough(part))
+
+    def segments(self, text: str) -> Iterator[str]:
+        """The same as the library has it. text: without its system prompt."""
         cleaned = clean(text)
         if not is_speakable(cleaned):
             raise nothing_to_say()
         return self._cut_up(cleaned)
+
+    def _short_enough(self, part: Part) -> Iterator[Part]:
+        *pieces, last = self._packed(part.text) or [""]
+        yield from map(Part, pieces)
+        yield Part(last, part.pause_s)
+
+    def _packed(self, text: str) -> list[str]:
+        return list(pack(text, BORDERS[1:], SEGMENT_TOKENS, lambda part: len(self.tokens(part))))
 
     def _cut_up(self, cleaned: str) -> Iterator[str]:
         spoken = ""
@@ -71,7 +97,7 @@ class TextFrontEnd:
                 said = without_markers(segment).strip()
                 if is_speakable(said):
                     spoken = said
-                    yield from pack(said, BORDERS[1:], SEGMENT_TOKENS, lambda part: len(self.tokens(part)))
+                    yield from self._packed(said)
         if not spoken:
             raise nothing_to_say()
 
@@ -81,29 +107,38 @@ class TextFrontEnd:
         hidden, restored = shielded(block)
         try:
             with self._lock:
-                segments: list[str] = self._frontend.text_normalize(hidden, split=True)
+                segments: list[str] = self._frontend.text_normalize(hidden, split=True, text_frontend=self._normalises)
         except Exception as error:
             # The error's own text may quote the user's.
             log.warning("the library's normaliser failed (%s): the text is spoken as written", type(error).__name__)
             return [block]
         return [restored(segment) for segment in segments]
 
-    def prompt_text(self, transcript: str, system_prompt: str = "") -> str:
-        """Make what stands before the text in the mode zero_shot: what the prompt's voice says, normalised.
+    def before(self, request: Synthesize) -> str:
+        """Make what stands before a request's text in the mode zero_shot: what the prompt's voice says, as words."""
+        system_prompt = split_system_prompt(request.text)[0]
+        if self._reader is None:
+            return self.prompt_text(request.prompt_text, system_prompt)
+        own, transcript = split_system_prompt(request.prompt_text)
+        return self.system_prompt(own or system_prompt) + self._reader.line(transcript, request)
 
-        system_prompt: that of the text; the transcript's own goes before it.
-        """
+    def prompt_text(self, transcript: str, system_prompt: str = "") -> str:
+        """The same as the library has it. system_prompt: that of the text; the transcript's own goes before it."""
         own, transcript = split_system_prompt(transcript)
-        said = clean(transcript)
+        said = self._in_one_piece(clean(transcript))
+        return self.system_prompt(own or system_prompt) + without_markers(said).strip()
+
+    def _in_one_piece(self, said: str) -> str:
         hidden, restored = shielded(said)
         try:
             with self._lock:
-                said = restored(self._frontend.text_normalize(hidden, split=False)) if said else ""
+                normal = self._frontend.text_normalize(hidden, split=False, text_frontend=self._normalises)
         except Exception as error:
             log.warning(
                 "the library's normaliser failed (%s): the prompt text is taken as written", type(error).__name__
             )
-        return self.system_prompt(own or system_prompt) + without_markers(said).strip()
+            return said
+        return restored(normal) if said else ""
 
     def system_prompt(self, sent: str = "") -> str:
         """Make what stands before all else, where the model wants it: what was sent, or else the usual one."""
@@ -115,3 +150,9 @@ class TextFrontEnd:
         if self._version3 and not wanted.startswith(SYSTEM_PROMPT):
             wanted = f"{clean(system_prompt) or SYSTEM_PROMPT} {wanted}"
         return wanted + END_OF_PROMPT
+
+
+def _marks(frontend: Any) -> tuple[str, ...]:
+    """What a text may hold that is the model's own: sounds, stresses, and CosyVoice3's phonemes and pinyin."""
+    special: list[str] = frontend.tokenizer.special_tokens["additional_special_tokens"]
+    return tuple(mark for mark in special if not mark.startswith("<|"))

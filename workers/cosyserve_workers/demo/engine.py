@@ -7,12 +7,13 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from cosyserve.protocol import FailureCode, Synthesize, split_system_prompt
+from cosyserve.protocol import SOUNDS, FailureCode, Synthesize, TextConfig, split_system_prompt
 from cosyserve_workers.demo.espeak import FASTEST_RATE, NORMAL_RATE, SAMPLE_RATE, SLOWEST_RATE, Espeak
 from cosyserve_workers.demo.readings import ENGLISH, MANDARIN
 from cosyserve_workers.demo.stretch import stretch
 from cosyserve_workers.demo.text import Piece, pieces
 from cosyserve_workers.engine import RequestError
+from cosyserve_workers.reading import Part, Reader
 
 _BLOCK = 4096
 """Samples handed on at once: 186 ms."""
@@ -47,8 +48,9 @@ class DemoEngine:
     model_type = "demo"
     sample_rate = 24000
 
-    def __init__(self, espeak: Espeak, streams: int) -> None:
+    def __init__(self, espeak: Espeak, streams: int, text: TextConfig) -> None:
         self._espeak = espeak
+        self._reader = Reader(text, SOUNDS) if text.normaliser == "cosyserve" else None
         self.streams = streams
         told = {"voice": "espeak-ng, not CosyVoice", "version": espeak.version, "device": "cpu"}
         self.details: Mapping[str, str] = told
@@ -69,7 +71,7 @@ class DemoEngine:
         resampler = soxr.ResampleStream(SAMPLE_RATE, self.sample_rate, 1, dtype="float32")
         spoken = False
         try:
-            for block in self._speech(split_system_prompt(request.text)[1], request.speed, step):
+            for block in self._speech(request, step):
                 step()
                 spoken = True
                 yield from _audible(resampler.resample_chunk(block))
@@ -83,19 +85,28 @@ class DemoEngine:
     def close(self) -> None:
         """Nothing is held between pieces."""
 
-    def _speech(self, text: str, speed: float, step: Callable[[], None]) -> Iterator[NDArray[np.float32]]:
+    def _speech(self, request: Synthesize, step: Callable[[], None]) -> Iterator[NDArray[np.float32]]:
         """[n] float32 blocks at espeak-ng's rate: pieces, and the pauses between them."""
-        pause_s = 0.0
-        for piece in pieces(text):
-            blocks = self._piece(piece, speed, step)
-            first = next(blocks, None)
-            if first is None:
-                continue
-            if pause_s:
-                yield np.zeros(round(pause_s / speed * SAMPLE_RATE), np.float32)
-            yield first
-            yield from blocks
-            pause_s = piece.pause_s
+        pause_s = asked_s = 0.0
+        for part in self._parts(request):
+            for piece in pieces(part.text):
+                blocks = self._piece(piece, request.speed, step)
+                first = next(blocks, None)
+                if first is None:
+                    continue
+                yield from _silence(pause_s)
+                yield first
+                yield from blocks
+                pause_s = piece.pause_s / request.speed
+            # What an author asks for is no matter of pace.
+            asked_s = part.pause_s
+            pause_s += asked_s
+        if asked_s:
+            yield from _silence(pause_s)
+
+    def _parts(self, request: Synthesize) -> list[Part]:
+        text = split_system_prompt(request.text)[1]
+        return self._reader.parts(text, request, len) if self._reader else [Part(text)]
 
     def _piece(self, piece: Piece, speed: float, step: Callable[[], None]) -> Iterator[NDArray[np.float32]]:
         normal = self._spoken(piece, NORMAL_RATE, step)
@@ -115,6 +126,11 @@ class DemoEngine:
             return np.empty(0, np.float32)
         kept = samples[max(0, heard[0] - _MARGIN) : heard[-1] + 1 + _MARGIN]
         return kept.astype(np.float32) / np.float32(32768)
+
+
+def _silence(seconds: float) -> Iterator[NDArray[np.float32]]:
+    if seconds:
+        yield np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
 def _blocks(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

@@ -22,4 +22,4 @@ def create(config: EngineConfig) -> Engine:
     except (OSError, AttributeError, RuntimeError, EngineBroken) as error:
         reason = " ".join(str(error).split())
         raise LoadError(f"the engine 'demo' cannot load espeak-ng ({reason}): {REMEDY}") from error
-    return DemoEngine(espeak, streams=config.streams or DEFAULT_STREAMS)
+    return DemoEngine(espeak, config.streams or DEFAULT_STREAMS, config.text)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
+from cosyserve.protocol import SOUNDS
 from cosyserve_workers.demo.readings import ENGLISH, SCRIPTS, SYLLABIC, WITHOUT_SPACES, in_letters, in_words
 
 SENTENCE_PAUSE_S = 0.4
@@ -44,11 +45,7 @@ def pieces(text: str) -> Iterator[Piece]:
 
 
 _LISTED = "".join(SCRIPTS.values())
-_CONTROL_TOKENS = re.compile(
-    r"<\|[^|]*\|>"
-    r"|</?(?:strong|laughter)>"
-    r"|\[(?:accent|breath|quick_breath|clucking|cough|hissing|laughter|lipsmack|mn|noise|sigh|vocalized-noise)\]"
-)
+_CONTROL_TOKENS = re.compile("|".join([r"<\|[^|]*\|>", *map(re.escape, SOUNDS)]))
 """CosyVoice's inline tokens: this voice can only leave them out."""
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _RARE_LATIN = re.compile("[\u0100-\u024f\u1e00-\u1eff]")

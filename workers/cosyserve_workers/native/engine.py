@@ -72,6 +72,9 @@ class NativeEngine:
         try:
             # The next block of text is prepared while this one is spoken.
             for segment in segments:
+                if not segment.text:
+                    yield np.zeros(round(segment.silence_s * SAMPLE_RATE), np.float32)
+                    continue
                 utterance.say(segment)
                 yield from utterance.made()
             utterance.finish()

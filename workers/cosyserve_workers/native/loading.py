@@ -58,7 +58,7 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
     folder = Path(config.model_dir)
     _check_folder(folder)
     precision = choose(config.precision, config.language_model, machine.device, machine.processor)
-    writer = ScriptWriter(folder, marks=config.model_marks)
+    writer = ScriptWriter(folder, marks=config.model_marks, text=config.text)
     extractor = FeatureExtractor.load(folder, machine.device)
     plan = _plan(config, machine)
     networks = _load_networks(folder, machine, precision, plan, around)

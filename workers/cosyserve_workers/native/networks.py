@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from cosyserve_workers.mel_stretch import Stretch
 from cosyserve_workers.native.cuda_graphs import CudaRecorder
@@ -179,7 +180,7 @@ class Networks:
         opening = self._openings.find(words)
         if opening is not None:
             rest = rest[opening.positions :]
-        request.segments.append(Spoken(request.added, rest, limits, words, opening))
+        request.segments.append(Spoken(request.added, rest, limits, words, opening, segment.silence_s))
         request.added += 1
         return len(rest)
 
@@ -319,6 +320,8 @@ def _paced(step: _Step, mel: Tensor) -> Tensor:
 
 def _sound(step: _Step, samples: Tensor) -> Sound:
     stream = step.flow.stream
+    if step.flow.final and step.spoken.silence_s:
+        samples = pad(samples, (0, round(step.spoken.silence_s * SAMPLE_RATE)))
     solved = max(stream.frames_done // FRAMES_PER_TOKEN - len(stream.voice.tokens), 0)
     chunk = Chunk(solved, len(samples) / SAMPLE_RATE, step.flow.final, step.flow.keep)
     return Sound(samples.float().cpu().numpy(), chunk)

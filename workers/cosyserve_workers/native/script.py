@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from cosyserve.protocol import FailureCode, Mode, Synthesize, split_system_prompt
+from cosyserve.protocol import FailureCode, Mode, Synthesize, TextConfig, split_system_prompt
 from cosyserve_workers.engine import RequestError, nothing_to_say
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.native.networks import MAX_POSITIONS, MAX_SEGMENT_TOKENS
-from cosyserve_workers.native.text.segments import TextFrontEnd
+from cosyserve_workers.native.text.segments import CHINESE, TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
 from cosyserve_workers.native.utterances import Segment
+from cosyserve_workers.reading import Part, Reader
 from cosyserve_workers.text import BORDERS, SYSTEM_PROMPT, clean, is_speakable, pack
 
 BLOCK_CHARS = 300
@@ -21,15 +22,17 @@ page. Whole requests of everyday length fit in."""
 class ScriptWriter:
     """Knows a model folder's tokenizer and the rules of text. Safe to use from several threads.
 
-    marks: whether a text may hold sounds, phonemes and pinyin as the model knows them. Raises LoadError where the
-    tokenizer's files are not whole.
+    marks: whether a text may hold sounds, phonemes and pinyin as the model knows them. text: how it is read. Raises
+    LoadError where the tokenizer's files are not whole.
     """
 
-    def __init__(self, model_dir: Path, model: Model = COSYVOICE2, *, marks: bool = True) -> None:
+    def __init__(self, model_dir: Path, model: Model = COSYVOICE2, *, text: TextConfig, marks: bool = True) -> None:
         self._prompted = model is COSYVOICE3
         """Whether all that the model hears begins with a system prompt."""
         self._tokenizer = TextTokenizer(model_dir / QWEN_FOLDER, newer=model is COSYVOICE3, marks=marks)
-        self._text = TextFrontEnd(self._tokenizer)
+        self._upstream = TextFrontEnd(self._tokenizer, normalises=text.normaliser == "wetext")
+        kept, newer = self._tokenizer.pieces, model is COSYVOICE3
+        self._reader = Reader(text, kept, pinyin=newer and marks) if text.normaliser == "cosyserve" else None
 
     @property
     def vocabulary(self) -> int:
@@ -47,8 +50,7 @@ class ScriptWriter:
         by then.
         """
         system, text = split_system_prompt(request.text)
-        text = clean(text)
-        if not is_speakable(text):
+        if not is_speakable(clean(text)):
             raise nothing_to_say()
         before = self._before(request, system)
         continued = speech_tokens if request.mode is Mode.ZERO_SHOT else []
@@ -59,7 +61,7 @@ class ScriptWriter:
                 FailureCode.UNSPEAKABLE_TEXT,
                 f"{what} has {len(before)} tokens, more than the model can hear: shorten it",
             )
-        return (Segment(before, piece, continued) for piece in self._pieces(text))
+        return self._script(request, text, before, continued)
 
     def _before(self, request: Synthesize, system: str) -> list[int]:
         """What stands before the text. system: the system prompt that came with it, "" if none did.
@@ -69,7 +71,7 @@ class ScriptWriter:
         if request.mode is Mode.INSTRUCT2:
             return self._tokenizer.encode_instruction(self._instruction(request.instruction, system))
         own, transcript = split_system_prompt(request.prompt_text)
-        said = self._tokenizer.encode(self._text.normalise(clean(transcript)))
+        said = self._tokenizer.encode(self._line(request, transcript))
         if not self._prompted:
             return said
         return [*self._tokenizer.encode_instruction(clean(own or system) or SYSTEM_PROMPT), *said]
@@ -80,14 +82,33 @@ class ScriptWriter:
         wanted = clean(instruction)
         return wanted if wanted.startswith(SYSTEM_PROMPT) else f"{clean(system) or SYSTEM_PROMPT} {wanted}"
 
-    def _pieces(self, text: str) -> Iterator[list[int]]:
+    def _line(self, request: Synthesize, transcript: str) -> str:
+        if self._reader:
+            return self._reader.line(transcript, request)
+        return self._upstream.normalise(clean(transcript))
+
+    def _script(self, request: Synthesize, text: str, before: list[int], continued: list[int]) -> Iterator[Segment]:
         spoken = False
-        for block in pack(text, BORDERS, BLOCK_CHARS, len):
-            for segment in self._text.segments(block):
-                spoken = True
-                yield from filter(None, map(self._tokenizer.encode, self._short_enough(segment)))
+        for part in self._parts(request, text):
+            pieces = [ids for piece in self._short_enough(part.text) if (ids := self._tokenizer.encode(piece))]
+            spoken = spoken or bool(pieces)
+            for ids in pieces[:-1]:
+                yield Segment(before, ids, continued)
+            yield Segment(before, pieces[-1] if pieces else [], continued, part.pause_s)
         if not spoken:
             raise nothing_to_say()
+
+    def _parts(self, request: Synthesize, text: str) -> Iterator[Part]:
+        """What is spoken in one go, and the silence behind it; only the first may be nothing but silence."""
+        if self._reader:
+            yield from self._reader.parts(text, request, self._size)
+            return
+        for block in pack(clean(text), BORDERS, BLOCK_CHARS, len):
+            yield from map(Part, self._upstream.segments(block))
+
+    def _size(self, words: str) -> int:
+        """As upstream counts it: characters of a text with Chinese in it, else tokens."""
+        return len(words) if CHINESE.search(words) else len(self._tokenizer.encode(words))
 
     def _short_enough(self, segment: str) -> Iterator[str]:
         """Cut a sentence that the rules leave whole however long it is."""

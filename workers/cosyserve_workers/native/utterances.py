@@ -19,11 +19,15 @@ from cosyserve_workers.native.vocoder.stream import VocoderStream
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What the language model is given for one segment: ids of what precedes the text, of the text, speech tokens."""
+    """What the language model is given for one segment: ids of what precedes the text, of the text, speech tokens.
+
+    silence_s: what follows when it is said.
+    """
 
     prompt_text: Sequence[int]
     text: Sequence[int]
     prompt_speech: Sequence[int]
+    silence_s: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -66,6 +70,8 @@ class Spoken:
     """What it begins with, before its text."""
     opening: KeysAndValues | None
     """What the language model remembers of that, if it is known already; it is then no part of `rest`."""
+    silence_s: float
+    """What follows its sound."""
     tokens: list[int] = field(default_factory=list)
     asked: int = 0
     """How many steps were launched that draw one of them."""

@@ -8,9 +8,11 @@ from cosyserve.audio.formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioForma
 from cosyserve.errors import ServiceError
 from cosyserve.http.events import EVENTS
 from cosyserve.http.speech_json import SpeechBody
+from cosyserve.http.words_json import WordsBody
 from cosyserve.pool.status import WorkerState
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import MAX_SEED, MAX_SPEED, MIN_SPEED
+from cosyserve.speech.wording import MAX_JSON_CHARS, MAX_TAG_CHARS
 from cosyserve.voices.containers import READ
 from cosyserve.voices.names import MAX_NAME_CHARS
 from cosyserve.voices.store import MAX_NOTE_CHARS
@@ -56,8 +58,12 @@ def components(settings: Settings) -> dict[str, Schema]:
     definitions: dict[str, Schema] = speech.pop("$defs")
     longest = min(settings.limits.max_text_chars, speech["properties"]["input"]["maxLength"])
     speech["properties"]["input"].update(maxLength=longest, examples=[EXAMPLE_TEXT])
+    words = WordsBody.model_json_schema(ref_template=REFERENCE)
+    words["properties"]["text"].update(maxLength=settings.limits.max_text_chars, examples=[EXAMPLE_TEXT])
     return {
         "SpeechBody": speech,
+        "WordsBody": words,
+        "Words": _words(),
         **definitions,
         "SpeechEvent": record(
             {
@@ -119,11 +125,11 @@ def speech_fields(settings: Settings) -> Schema:
         "prompt_wav": file(f"The voice to speak with: {READ}; 1 to 30 s, 16 kHz or more."),
         "prompt_text": text("What is said in the recording.", longest),
         "format": {"enum": list(AudioFormat), "default": AudioFormat.PCM, "description": "The answer's format."},
-        **number_fields(),
+        **common_fields(),
     }
 
 
-def number_fields() -> Schema:
+def common_fields() -> Schema:
     """Those of every form for speech."""
     return {
         "speed": {"type": "number", "minimum": MIN_SPEED, "maximum": MAX_SPEED, "default": 1, "description": "Pace."},
@@ -139,6 +145,8 @@ def number_fields() -> Schema:
             "maximum": MAX_SAMPLE_RATE,
             "description": "Of the answer, in Hz; the model's own where it is absent.",
         },
+        "language": text("Of what the text does not tell by itself, such as a bare number: en, zh, pt.", MAX_TAG_CHARS),
+        "pronunciations": text("How words of your own are spoken: a JSON object, written to spoken.", MAX_JSON_CHARS),
     }
 
 
@@ -215,6 +223,24 @@ def _model_info() -> Schema:
             "waiting": {"type": "integer"},
             "buffered_bytes": {"type": "integer"},
             "workers": {"type": "array", "items": record(worker)},
+        }
+    )
+
+
+def _words() -> Schema:
+    span = {
+        "start": {"type": "integer", "description": "Of the text's characters."},
+        "end": {"type": "integer"},
+        "kind": {"type": "string", "description": "word, number, date, ..., dropped, pause."},
+        "language": {"type": "string"},
+        "spoken": {"type": "string"},
+        "pause_s": {"type": "number", "description": "Silence behind it."},
+    }
+    segment = {"text": {"type": "string"}, "pause_s": {"type": "number"}}
+    return record(
+        {
+            "segments": {"type": "array", "items": record(segment), "description": "What is spoken in one go."},
+            "spans": {"type": "array", "items": record(span), "description": "What each part of the text became."},
         }
     )
 

@@ -29,10 +29,11 @@ from cosyserve.http.description.operations import (
     audio,
     either_form,
     form,
+    json,
     operation,
     without_files,
 )
-from cosyserve.http.description.schemas import EXAMPLE_TEXT, Schema, number_fields, record, ref, speech_fields, text
+from cosyserve.http.description.schemas import EXAMPLE_TEXT, Schema, common_fields, record, ref, speech_fields, text
 from cosyserve.settings.sections import Settings
 from cosyserve.voices.names import DEFAULT_VOICE, MAX_SENT_CHARS
 
@@ -41,6 +42,7 @@ RUNNING: Kinds = (
     TooManyAtOnce, LineFull, WaitedTooLong, NoWorker, HelpersBusy, NoHelper, Stopping, SynthesisFailed, WorkerDied,
     UnreadableVoice, Overdue,
 )  # fmt: skip
+READING: Kinds = (InvalidField, TextTooLong, UnspeakableText, HelpersBusy, NoHelper, Stopping)
 SPEAKING: Kinds = (*BODY, *FIELDS, *RUNNING)
 
 
@@ -49,6 +51,7 @@ def speaking_paths(settings: Settings, guarded: Kinds) -> dict[str, dict[str, Sc
     return {
         "/synthesize": {"post": _synthesize(settings, guarded)},
         "/v1/audio/speech": {"post": _speech(guarded)},
+        "/v1/text/words": {"post": _words(guarded)},
         **_inference(settings, guarded),
     }
 
@@ -87,6 +90,16 @@ def _speech(guarded: Kinds) -> Schema:
     )
 
 
+def _words(guarded: Kinds) -> Schema:
+    return operation(
+        "readText",
+        "Speech",
+        "Tell what a text will say, without a sound",
+        answers(json("Words", "Its words."), MalformedJson, *BODY, *READING, *guarded),
+        requestBody=form(ref("WordsBody"), "application/json"),
+    )
+
+
 def _inference(settings: Settings, guarded: Kinds) -> dict[str, dict[str, Schema]]:
     """The routes of the CosyVoice runtime: one form each, by POST or in the query of a GET."""
     longest = settings.limits.max_text_chars
@@ -106,7 +119,7 @@ def _inference(settings: Settings, guarded: Kinds) -> dict[str, dict[str, Schema
         "instruct": ("Speak with a stored voice, told how", {**said, **speaker, **instruct}, ("spk_id",)),
     }
     return {
-        f"/inference_{name}": _both_methods(name, summary, {**fields, **number_fields()}, needed, guarded)
+        f"/inference_{name}": _both_methods(name, summary, {**fields, **common_fields()}, needed, guarded)
         for name, (summary, fields, needed) in forms.items()
     }
 

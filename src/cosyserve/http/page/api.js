@@ -26,6 +26,13 @@ export function speak(fields, signal) {
   return ask(speechAddress(), { method: "POST", body: asForm(fields), signal });
 }
 
+/** What a text will say: its `segments`, each with its `text`. */
+export async function wordsOf(written, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ text: written });
+  return (await ask("v1/text/words", { method: "POST", headers, body, signal })).json();
+}
+
 /** The voices, the configured one first. */
 export async function voices() {
   return (await (await ask(VOICES)).json()).data;
@@ -53,7 +60,7 @@ export async function modelInfo() {
 
 async function ask(path, options = {}) {
   const key = apiKey();
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   let response;
   try {
     response = await fetch(path, { ...options, headers });

@@ -15,6 +15,7 @@ import { Timeline } from "./timeline.js";
 import { Utterance } from "./utterance.js";
 import { Missing, VoicePanel } from "./voices.js";
 import { wavFile } from "./wav.js";
+import { beginWords, showWords } from "./words.js";
 
 /** CosyVoice2's, until the server has told its own. */
 const USUAL_RATE = 24_000;
@@ -182,6 +183,7 @@ async function greet() {
   const { engine, sample_rate: told } = await modelInfo();
   rate = told ?? USUAL_RATE;
   noteEngine(engine);
+  await showWords();
 }
 
 function onSubmit(id, action) {
@@ -192,6 +194,7 @@ function onSubmit(id, action) {
 }
 
 beginFolds();
+beginWords();
 beginLanguage(byId("language"));
 // A browser that comes back to the page fills in what was there.
 byId("text").value ||= text("sampleText");

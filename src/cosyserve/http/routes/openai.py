@@ -4,8 +4,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from cosyserve.errors import MalformedJson, ModelNotFound, UnspeakableText
-from cosyserve.http.bodies import content_type, read_body
+from cosyserve.errors import ModelNotFound, UnspeakableText
+from cosyserve.http.bodies import read_body
+from cosyserve.http.json_body import check_type
 from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.service import Service, service_of
 from cosyserve.http.silence import OrSilence, Silence
@@ -17,16 +18,13 @@ MODEL_ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """What clients call OpenAI's models; here each of them is the one that is loaded."""
 USUAL_RATE = 24_000
 """Hz of what CosyVoice2 and CosyVoice3 say: as long as no worker has told its own."""
-JSON_TYPE = "application/json"
 
 
 async def speech(request: Request) -> SpeechResponse | Silence | OrSilence:
     """JSON in, streamed speech out."""
     service, intake = service_of(request), Intake.of(request.scope)
     body = await read_body(request, service.body_limits, intake)
-    kind = content_type(request.headers)
-    if kind != JSON_TYPE:
-        raise MalformedJson(f"the body is {kind or 'of no stated type'}: send JSON with Content-Type: {JSON_TYPE}")
+    check_type(request.headers)
     draft = await read_speech_body(body, service.settings.limits.max_text_chars, intake)
     del body
     if service.settings.speech.unspeakable == "error":

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cosyserve.protocol import END_OF_PROMPT
-from cosyserve_workers.native.text.pieces import END_OF_SYSTEM, PHONEMES, PINYIN, SOUNDS
+from cosyserve.protocol import END_OF_PROMPT, SOUNDS
+from cosyserve_workers.native.text.pieces import END_OF_SYSTEM, PHONEMES, PINYIN
 from cosyserve_workers.native.text.segments import TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
 from cosyserve_workers.text import BORDERS, clean, pack

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cosyserve.protocol import SOUNDS
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.text.pieces import SOUNDS
 from cosyserve_workers.native.text.segments import TextFrontEnd
 from cosyserve_workers.native.text.tokenizer import CONTROL_TOKENS, TextTokenizer
 from tests.model.texts import TEXTS

@@ -1,24 +1,5 @@
 """What a text may hold that is one token to the model: sounds and stresses, and in CosyVoice3 phonemes and pinyin."""
 
-SOUNDS = (
-    "[breath]",
-    "<strong>",
-    "</strong>",
-    "[noise]",
-    "[laughter]",
-    "[cough]",
-    "[clucking]",
-    "[accent]",
-    "[quick_breath]",
-    "<laughter>",
-    "</laughter>",
-    "[hissing]",
-    "[sigh]",
-    "[vocalized-noise]",
-    "[lipsmack]",
-    "[mn]",
-)
-"""Sounds and stresses. Their order gives their ids (upstream: `CosyVoice2Tokenizer`)."""
 END_OF_SYSTEM = "<|endofsystem|>"
 """CosyVoice3 has an id for it, after those of the sounds, and no use."""
 

@@ -25,7 +25,7 @@ MIN_LENGTH = 60
 MIN_LAST_LENGTH = 20
 """A last segment shorter than this joins the one before it."""
 
-_CHINESE = re.compile("[\u4e00-\u9fff]")
+CHINESE = re.compile("[\u4e00-\u9fff]")
 _CHINESE_MARKS = "。？！；：、.?!;:"
 _ENGLISH_MARKS = ".?!;:"
 _CLOSING_QUOTES = ('"', "”")
@@ -36,11 +36,12 @@ _DROPPED = str.maketrans("", "", "（）【】`")
 class TextFrontEnd:
     """Normalises and splits. Safe to use from several threads.
 
-    tokenizer: counts the tokens of English segments.
+    tokenizer: counts the tokens of English segments. normalises: otherwise numbers and signs stay as they are written.
     """
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
+    def __init__(self, tokenizer: TextTokenizer, *, normalises: bool = True) -> None:
         self._tokenizer = tokenizer
+        self._normalises = normalises
         self._hidden = (any_of(tokenizer.hidden),) if tokenizer.hidden else ()
         self._chinese = wetext.Normalizer(remove_erhua=False)
         self._english = wetext.Normalizer()
@@ -54,7 +55,7 @@ class TextFrontEnd:
         """
         normalised = self.normalise(text)
         pieces: list[str] = []
-        if normalised and _CHINESE.search(text):
+        if normalised and CHINESE.search(text):
             pieces = split(normalised, _CHINESE_MARKS, "。", len)
         elif normalised:
             pieces = split(normalised, _ENGLISH_MARKS, ".", lambda piece: len(self._tokenizer.encode(piece)))
@@ -68,11 +69,11 @@ class TextFrontEnd:
         """
         # A lone surrogate is no character; wetext refuses the whole text for one.
         text = without_control_tokens(text).encode("utf-8", "ignore").decode("utf-8").strip()
-        if not text:
-            return ""
+        if not text or not self._normalises:
+            return text
         hidden, restored = shielded(text, *self._hidden)
         with self._lock:
-            if _CHINESE.search(text):
+            if CHINESE.search(text):
                 return restored(_tidy_chinese(_in_words(self._chinese, hidden)))
             return restored(self._spell_digits(_in_words(self._english, hidden)))
 

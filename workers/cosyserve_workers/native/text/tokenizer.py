@@ -9,9 +9,9 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
-from cosyserve.protocol import END_OF_PROMPT
+from cosyserve.protocol import END_OF_PROMPT, SOUNDS
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.text.pieces import END_OF_SYSTEM, PHONEMES, PINYIN, SOUNDS
+from cosyserve_workers.native.text.pieces import END_OF_SYSTEM, PHONEMES, PINYIN
 
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", END_OF_PROMPT)
 """Tokens that steer the model and say nothing. Only we may write them: in a user's text they would end the
@@ -40,6 +40,8 @@ class TextTokenizer:
     def __init__(self, folder: Path, *, newer: bool = False, marks: bool = True) -> None:
         self._tokenizer = _read(folder)
         sounds, spelled = (SOUNDS, PHONEMES + PINYIN if newer else ()) if marks else ((), ())
+        self.pieces = sounds + spelled
+        """What a text may hold that is one token."""
         self.hidden: tuple[str, ...] = sounds + spelled if newer else ()
         """What no normaliser may see, beside phonemes, which none ever does. CosyVoice2's sounds pass through them."""
         # Ids are given in this order, after those the folder's own configuration names.
