@@ -41,3 +41,26 @@ def model_in(folder: Path) -> Model:
             "one of them again, into a folder of its own"
         )
     return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder of a model. language_model: the file with that network's weights."""
+
+    path: Path
+    model: Model
+    language_model: str = "llm.pt"
+
+    @classmethod
+    def at(cls, path: Path, language_model: str = "llm.pt") -> "ModelFolder":
+        """The one there, by its yaml. Raises LoadError."""
+        return cls(path, model_in(path), language_model)
+
+
+def of_the_other(model: Model, path: Path, what: str) -> LoadError:
+    """What to raise where a file in a folder of one model is the other's. what: it is."""
+    other = COSYVOICE3 if model is COSYVOICE2 else COSYVOICE2
+    return LoadError(
+        f"{path} is the {what} of {other.name}, {model.yaml} says {model.name}: all files must be of one model; "
+        "download the folder again"
+    )

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.flow.memory import Page
+from cosyserve_workers.native.flow.state import VoiceState
+
 
 class Case(NamedTuple):
     """A voice and what it says."""
@@ -36,3 +39,13 @@ def in_parts(advance: Callable[[Tensor, bool], Tensor], tokens: Tensor, cuts: Se
     ends = [0, *cuts, len(tokens)]
     parts = [advance(tokens[start:end], index == len(cuts)) for index, (start, end) in enumerate(pairwise(ends))]
     return torch.cat(parts, dim=1)
+
+
+def tensors_of(page: Page) -> list[Tensor]:
+    """All that a page holds."""
+    return [*page.chunk[:-1], *page.chunk.lefts]
+
+
+def kept_of(voice: VoiceState) -> list[Tensor]:
+    """All that was written for a voice: what convolutions look back to is put down for its last chunk alone."""
+    return [*(part for page in voice.pages for part in page.chunk[:-1]), *voice.pages[-1].chunk.lefts]

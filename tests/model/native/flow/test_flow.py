@@ -15,11 +15,10 @@ from torch import Tensor
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.flow import first_step
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
-from cosyserve_workers.native.flow.memory import Page
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes, using_threads
 from tests.model.conftest import every, first
-from tests.model.native.flow.cases import Case, in_parts, make_case
+from tests.model.native.flow.cases import Case, in_parts, kept_of, make_case, tensors_of
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -83,10 +82,6 @@ def full_pair(full_checkpoint: Path, library_path: Path) -> Pair:
 def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
     """As `in_parts`."""
     return in_parts(lambda part, final: flow.advance([FlowStep(stream, part, final=final)])[0], tokens, cuts)
-
-
-def tensors_of(page: Page) -> list[Tensor]:
-    return [*page.chunk[:-1], *page.chunk.lefts]
 
 
 def assert_same(mel: Tensor, expected: Tensor) -> None:
@@ -229,7 +224,7 @@ def test_a_voice_s_state_is_shared_and_stays_as_it_was(pair: Pair) -> None:
     case = make_case(84, 70)
     other = case._replace(tokens=make_case(84, 70, seed=1).tokens)
     voice = pair.flow.voice_state(case.prompt, case.mel, case.speaker)
-    before = [[tensor.clone() for tensor in tensors_of(page)] for page in voice.pages]
+    before = [tensor.clone() for tensor in kept_of(voice)]
     streams = pair.flow.open(voice), pair.flow.open(voice)
     parts: tuple[list[Tensor], list[Tensor]] = ([], [])
     for end in range(10, 71, 10):
@@ -237,8 +232,7 @@ def test_a_voice_s_state_is_shared_and_stays_as_it_was(pair: Pair) -> None:
             mels.extend(pair.flow.advance([FlowStep(stream, tokens[end - 10 : end], final=end == 70)]))
     assert_same(torch.cat(parts[0], dim=1), pair.one_pass(case))
     assert_same(torch.cat(parts[1], dim=1), pair.one_pass(other))
-    for page, then in zip(voice.pages, before, strict=True):
-        assert all(torch.equal(now, was) for now, was in zip(tensors_of(page), then, strict=True))
+    assert all(torch.equal(now, was) for now, was in zip(kept_of(voice), before, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor
 from cosyserve_workers.native.flow import solver
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.rows import BUCKETS
-from cosyserve_workers.native.flow.sizes import EULER_STEPS
+from cosyserve_workers.native.flow.sizes import EULER_STEPS, FlowSizes
 from cosyserve_workers.native.kernels import paged
 from cosyserve_workers.native.kernels.add_norm import add_norm
 from cosyserve_workers.native.kernels.choice import Kernels
@@ -92,6 +92,7 @@ def test_shapes_are_a_few(pair: Pair) -> None:
         case = make_case(prompt, tokens)
         speak(pair.flow, pair.open(case), case.tokens, [30] if tokens > 30 else [])
     sizes = pair.flow.sizes
+    assert isinstance(sizes, FlowSizes)
     widths = {1: 3 * sizes.width, 2: 3 * sizes.heads * sizes.head_width}
     known = {(1, 25 * rows, widths[1], 160) for rows in BUCKETS} | {
         (guidance, 50 * rows, widths[guidance], 160) for rows in BUCKETS for guidance in (1, 2)

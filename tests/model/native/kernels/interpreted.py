@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from triton.runtime import interpreter
 
-from cosyserve_workers.native.kernels import add_norm, add_norm_triton, paged, paged_triton
+from cosyserve_workers.native.kernels import add_norm, add_norm_triton, paged, paged_triton, turn, turn_triton
 from cosyserve_workers.native.kernels.paged import Pages
 
 
@@ -79,6 +79,31 @@ def add_norm_of(dice: torch.Generator) -> float:
     return difference(got, wanted)
 
 
+def add_gated_norm_of(dice: torch.Generator) -> float:
+    """The same, with what is added in full or half precision."""
+    width = draw(dice, 1, 300)
+    x, more = torch.randn((2, 2, draw(dice, 1, 40), width), generator=dice) * 10
+    more = more.bfloat16() if draw(dice, 0, 2) else more
+    terms = torch.randn((3, width), generator=dice).unbind()
+    other = x.clone()
+    wanted = add_norm.add_gated_norm(x, more, *terms)
+    got = add_norm_triton.add_gated_norm(other, more, *terms)
+    assert got.dtype == more.dtype
+    # A sum of products may be rounded once or twice, and a norm of it to either side.
+    rounding = torch.finfo(more.dtype).eps if more.dtype is torch.bfloat16 else 0.0
+    return max(difference(other, x), difference(got.float(), wanted.float()) - rounding)
+
+
+def turn_of(dice: torch.Generator) -> float:
+    """Any number of frames of any number of heads."""
+    heads, half, frames, guidance = draw(dice, 1, 5), draw(dice, 1, 40), draw(dice, 1, 60), draw(dice, 1, 3)
+    qkv = torch.randn((guidance, frames, 3 * heads * 2 * half), generator=dice)
+    angles = torch.randn((frames, half), generator=dice) * 100
+    other = qkv.clone()
+    wanted = turn.turn(qkv, angles.cos(), angles.sin(), heads)
+    return difference(turn_triton.turn(other, angles.cos(), angles.sin(), heads), wanted)
+
+
 def compare(pages: Pages, qkv: Tensor, layer: int, heads: int, bias: Tensor | None) -> float:
     """Difference of what both return where frames are real, and of the pages that they leave."""
     other = pages._replace(keys_values=pages.keys_values.clone())
@@ -106,4 +131,4 @@ def draw(dice: torch.Generator, low: int, end: int) -> int:
 
 
 if __name__ == "__main__":
-    run(attend=attend, add_norm=add_norm_of)
+    run(attend=attend, add_norm=add_norm_of, add_gated_norm=add_gated_norm_of, turn=turn_of)

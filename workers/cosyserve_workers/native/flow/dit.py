@@ -6,32 +6,39 @@ the layers that say it, two fifths of the weights, are not kept.
 """
 
 import math
-from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cosyserve_workers.native.flow.attention import seen_by_chunk
-from cosyserve_workers.native.flow.dit_sizes import CONV_LEFT, CONV_TAPS, TIME_TERMS, DitSizes
-from cosyserve_workers.native.flow.dit_state import Past
+from cosyserve_workers.native.flow.dit_sizes import CONV_TAPS, TIME_TERMS, DitSizes
+from cosyserve_workers.native.flow.estimator import Batch, Heard, Left
+from cosyserve_workers.native.flow.layout import Layout
 from cosyserve_workers.native.flow.sizes import CONDITION_CHANNELS, MEL_BINS
 from cosyserve_workers.native.flow.weights import Weights
+from cosyserve_workers.native.kernels.add_norm import GATED_EPS
+from cosyserve_workers.native.kernels.choice import Kernels
 from cosyserve_workers.native.linear import Linear
 
-_EPS = 1e-6
 _LONGEST_WAVE = 10_000
-_SCALES = (1, 4)
-"""Which of a block's terms are scales, of 1 more than they say."""
+_SHIFT, _SCALE, _GATE, _LATE_SHIFT, _LATE_SCALE, _LATE_GATE = range(TIME_TERMS)
+_LAST_SCALE, _LAST_SHIFT = range(2)
 
 
-class _Convolution(NamedTuple):
+@dataclass(frozen=True)
+class _Convolution:
     """weight: [width, group width, 31]."""
 
     weight: Tensor
     bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve and Mish, [b, 30 + m, width] to [b, m, width]."""
+        groups = x.shape[2] // self.weight.shape[1]
+        convolved = functional.conv1d(x.transpose(1, 2), self.weight, self.bias, groups=groups)
+        return functional.mish(convolved).transpose(1, 2).contiguous()
 
 
 class _Block(NamedTuple):
@@ -41,156 +48,99 @@ class _Block(NamedTuple):
     narrow: Linear
 
 
-class Near:
-    """Where each sequence lies in a flat axis of frames, and in one where 30 that it remembers come before it."""
-
-    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
-        *starts, self.total = accumulate(lengths, initial=0)
-        self.places = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
-        self._whole = len(lengths) == 1
-        remembered = CONV_LEFT * len(lengths)
-        joined: list[int] = []
-        own: list[int] = []
-        last: list[int] = []
-        for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-            joined += range(CONV_LEFT * index, CONV_LEFT * (index + 1))
-            joined += range(remembered + start, remembered + start + length)
-            own += range(len(joined) - length - CONV_LEFT, len(joined) - CONV_LEFT)
-            last += range(len(joined) - CONV_LEFT, len(joined))
-        self._joined, self._own, self._last = (torch.tensor(places, device=device) for places in (joined, own, last))
-
-    def convolve(self, frames: Tensor, left: Tensor, convolution: _Convolution) -> tuple[Tensor, Tensor]:
-        """Convolve each sequence with what it remembers. Returns the result, and what it is to remember next.
-
-        frames: [rows, total, channels]. left: [rows, sequences, 30, channels].
-        """
-        joined = torch.cat([left.flatten(1, 2), frames], dim=1)
-        if not self._whole:
-            joined = joined.index_select(1, self._joined)
-        groups = frames.shape[2] // convolution.weight.shape[1]
-        convolved = functional.conv1d(joined.transpose(1, 2), *convolution, groups=groups).transpose(1, 2)
-        if not self._whole:
-            convolved = convolved.index_select(1, self._own)
-        return convolved, joined.index_select(1, self._last).view_as(left)
-
-
-class DitBatch(NamedTuple):
-    """Whom a step is for."""
-
-    near: Near
-    heard: Tensor
-    """[2, frames, width] float32, of `Dit.hear`."""
-    turns: tuple[Tensor, Tensor]
-    """Cosines and sines, [frames, head width / 2] each, of `Dit.turns`."""
-    pasts: Sequence[Past]
-    """Of each sequence."""
-
-
 class Dit:
-    """The estimator's weights, with all that depends on neither voice nor text worked out beforehand.
+    """As `Estimator`, with all that depends on neither voice nor text worked out beforehand.
 
     Products are in the weights' dtype; norms, gates and what they add to are float32. times: at each Euler step.
     """
 
-    def __init__(self, weights: Weights, sizes: DitSizes, times: Tensor) -> None:
+    def __init__(self, weights: Weights, sizes: DitSizes, times: Tensor, kernels: Kernels) -> None:
         estimator = weights.under("decoder.estimator")
         exact = estimator.exact()
         self._sizes = sizes
+        self._kernels = kernels
         self._dtype = weights.dtype
         self._rates = exact.take("rotary_embed.inv_freq", sizes.head_width // 2)
-        entry = estimator.take("input_embed.proj.weight", sizes.width, MEL_BINS + CONDITION_CHANNELS)
-        self._entry_bias = estimator.take("input_embed.proj.bias", sizes.width)
-        self._mel = Linear(entry[:, :MEL_BINS].contiguous())
-        self._condition = Linear(entry[:, MEL_BINS:].contiguous(), self._entry_bias)
+        entry = estimator.take("input_embed.proj.weight", sizes.channels, MEL_BINS + CONDITION_CHANNELS)
+        self._entry_bias = estimator.take("input_embed.proj.bias", sizes.channels)
+        mel, prompt, mean, speaker = entry.split(MEL_BINS, dim=1)
+        self._mel = Linear(mel.contiguous())
+        self._condition = Linear(torch.cat([mean, speaker, prompt], dim=1), self._entry_bias)
         self._near = [
             self._take_convolution(estimator, f"input_embed.conv_pos_embed.conv{which}.0") for which in (1, 2)
         ]
-        self._blocks = [self._take_block(estimator.under(f"transformer_blocks.{i}")) for i in range(sizes.depth)]
+        layers = range(sizes.estimator_layers)
+        self._blocks = [self._take_block(estimator.under(f"transformer_blocks.{layer}")) for layer in layers]
         moments = self._moments(exact, times.to(self._rates))
-        self._terms = torch.stack(
+        self.time_shifts = _in_order(
             [
-                self._time_terms(exact.under(f"transformer_blocks.{i}.attn_norm"), moments, TIME_TERMS, _SCALES)
-                for i in range(sizes.depth)
+                self._time_terms(exact.under(f"transformer_blocks.{layer}.attn_norm"), moments, TIME_TERMS)
+                for layer in layers
             ],
-            dim=1,
+            self._time_terms(exact.under("norm_out"), moments, 2),
         )
-        """[steps, layers, 6, width]."""
-        self._last_terms = self._time_terms(exact.under("norm_out"), moments, 2, (0,))
-        self._to_mel = estimator.linear("proj_out", MEL_BINS, sizes.width)
+        """What the time says at each step: [steps, 6 * layers + 2, width] float32.
 
-    def hear(self, condition: Tensor) -> Tensor:
-        """What the conditions do to the input, once for all steps: [2, frames, width] float32, guided row first.
-
-        condition: [frames, 240], the prompt's mel, the tokens' mel and the speaker.
+        First a scale and a shift of the first norm; then, of what each half of a block adds, its gate, and scale and
+        shift of the norm that follows.
         """
-        return torch.stack([self._condition(condition), self._entry_bias.expand(len(condition), -1)]).float()
+        self._to_mel = estimator.linear("proj_out", MEL_BINS, sizes.channels)
 
-    def turns(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of how far each frame's place, [frames] from the prompt's start, turns keys and queries."""
-        angles = places.float()[:, None] * self._rates
-        return angles.cos(), angles.sin()
+    def hear(self, condition: Tensor, left: Tensor, layout: Layout) -> tuple[Heard, Tensor]:
+        """As `Estimator.hear`: [2, frames, width] float32. Nothing looks back."""
+        guided = self._condition(condition).float()
+        (nothing,) = self.hear_nothing(layout.total)
+        return (torch.cat([guided[None], nothing]),), left
 
-    def velocity(self, step: int, mel: Tensor, left: Tensor, batch: DitBatch) -> tuple[Tensor, Tensor]:
-        """The velocity at one Euler step.
+    def hear_nothing(self, frames: int) -> Heard:
+        """As `Estimator.hear_nothing`."""
+        return (self._entry_bias.float().expand(1, frames, -1),)
 
-        Args:
-            step: which.
-            mel: [frames, 80] float32, where the flow has come to.
-            left: [2, rows, sequences, 30, width]: what the convolutions remember from this step of the last solve.
-            batch: the sequences.
-
-        Returns:
-            [2, frames, 80] float32, guided row first, and the new left.
-        """
-        x = batch.heard + self._mel(mel.to(self._dtype)).float()
+    def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
+        """As `Estimator.velocity`."""
+        (heard,) = batch.heard
+        x = heard + self._mel(mel.to(self._dtype))
         near, lefts = x.to(self._dtype), []
-        for convolution, remembered in zip(self._near, left, strict=True):
-            near, kept = batch.near.convolve(near, remembered, convolution)
-            near = functional.mish(near)
+        for convolution, remembered in zip(self._near, left.others.chunk(2, dim=3), strict=True):
+            near, kept = batch.layout.convolve(near, remembered, convolution)
             lefts.append(kept)
-        x = x + near.float()
+        # In place from here on: what was heard is not ours.
+        x = x + near
+        x = self._transform(x, shifts, batch)
+        return self._to_mel(x), Left(left.mel, torch.cat(lefts, dim=3))
+
+    def _transform(self, x: Tensor, shifts: Tensor, batch: Batch) -> Tensor:
+        """All blocks and the norm after them: [rows, frames, width] float32 to the weights' dtype."""
+        angles = batch.places.float()[:, None] * self._rates
+        turns = angles.cos(), angles.sin()
+        scale, shift, *rest = shifts.unbind(0)
+        normed = functional.layer_norm(x, scale.shape, scale, shift, GATED_EPS).to(self._dtype)
+        halves = zip(*[iter(rest)] * 3, strict=True)
         for layer, block in enumerate(self._blocks):
-            shift, scale, gate, late_shift, late_scale, late_gate = self._terms[step, layer]
-            heard = self._attend(block.qkv(self._normed(x, scale, shift)), step, layer, batch)
-            x = torch.addcmul(x, gate, block.out(heard).float())
-            inner = functional.gelu(block.widen(self._normed(x, late_scale, late_shift)), approximate="tanh")
-            x = torch.addcmul(x, late_gate, block.narrow(inner).float())
-        scale, shift = self._last_terms[step]
-        return self._to_mel(self._normed(x, scale, shift)).float(), torch.stack(lefts)
-
-    def _normed(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return functional.layer_norm(x, (self._sizes.width,), scale, shift, _EPS).to(self._dtype)
-
-    def _attend(self, qkv: Tensor, step: int, layer: int, batch: DitBatch) -> Tensor:
-        """Self-attention of each sequence over its past and itself: [2, frames, inner channels]."""
-        shape = (qkv.shape[0], batch.near.total, 3, self._sizes.heads, self._sizes.head_width)
-        heads = qkv.view(shape).permute(2, 0, 3, 1, 4)
-        # Upstream turns before it cuts heads, so that the first head alone knows places.
-        first = heads[:2, :, 0]
-        first.copy_(_turned(first.float(), *batch.turns))
-        results = []
-        for place, past in zip(batch.near.places, batch.pasts, strict=True):
-            keys, values = past.extend(step, layer, heads[1:, :, :, place])
-            results += _attend_by_chunk(heads[0, :, :, place], keys, values)
-        return results[0] if len(results) == 1 else torch.cat(results, dim=1)
+            qkv = self._kernels.turn(block.qkv(normed), *turns, self._sizes.heads)
+            normed = self._kernels.add_gated_norm(x, block.out(batch.attention(qkv, layer)), *next(halves))
+            inner = functional.gelu(block.widen(normed), approximate="tanh")
+            normed = self._kernels.add_gated_norm(x, block.narrow(inner), *next(halves))
+        return normed
 
     def _take_convolution(self, estimator: Weights, name: str) -> _Convolution:
-        width = self._sizes.width
+        width = self._sizes.channels
         weight = estimator.take(f"{name}.weight", width, self._sizes.group_width, CONV_TAPS)
         return _Convolution(weight, estimator.take(f"{name}.bias", width))
 
     def _take_block(self, weights: Weights) -> _Block:
         sizes = self._sizes
-        matrices = [weights.take(f"attn.to_{which}.weight", sizes.inner, sizes.width) for which in "qkv"]
-        biases = [weights.take(f"attn.to_{which}.bias", sizes.inner) for which in "qkv"]
+        width, inner = sizes.channels, sizes.inner
+        matrices = [weights.take(f"attn.to_{which}.weight", inner, width) for which in "qkv"]
+        biases = [weights.take(f"attn.to_{which}.bias", inner) for which in "qkv"]
         order = self._order().to(matrices[0].device)
         for tensors in (matrices, biases):
             tensors[:2] = [tensor[order] for tensor in tensors[:2]]
         return _Block(
             qkv=Linear(torch.cat(matrices), torch.cat(biases)),
-            out=weights.linear("attn.to_out.0", sizes.width, sizes.inner),
-            widen=weights.linear("ff.ff.0.0", sizes.hidden, sizes.width),
-            narrow=weights.linear("ff.ff.2", sizes.width, sizes.hidden),
+            out=weights.linear("attn.to_out.0", width, inner),
+            widen=weights.linear("ff.ff.0.0", sizes.hidden, width),
+            narrow=weights.linear("ff.ff.2", width, sizes.hidden),
         )
 
     def _order(self) -> Tensor:
@@ -203,7 +153,7 @@ class Dit:
 
     def _moments(self, exact: Weights, times: Tensor) -> Tensor:
         """What each time is to the blocks: [steps, width] float32."""
-        width, waves = self._sizes.width, self._sizes.time_waves
+        width, waves = self._sizes.channels, self._sizes.time_waves
         half = waves // 2
         rates = torch.exp(torch.arange(half, device=times.device) * -(math.log(_LONGEST_WAVE) / (half - 1)))
         angles = 1000 * times[:, None] * rates
@@ -211,27 +161,22 @@ class Dit:
         narrow = exact.linear("time_embed.time_mlp.2", width, width)
         return functional.silu(narrow(functional.silu(widen(torch.cat([angles.sin(), angles.cos()], dim=1)))))
 
-    def _time_terms(self, exact: Weights, moments: Tensor, count: int, scales: tuple[int, ...]) -> Tensor:
-        """[steps, count, width], to the scales among which 1 is added: a norm then takes them as its own."""
-        terms = exact.linear("linear", count * self._sizes.width, self._sizes.width)(moments)
-        terms = terms.unflatten(1, (count, -1))
-        terms[:, scales] += 1
-        return terms
+    def _time_terms(self, exact: Weights, moments: Tensor, count: int) -> list[Tensor]:
+        """So many terms, [steps, width] each."""
+        width = self._sizes.channels
+        return list(exact.linear("linear", count * width, width)(moments).unflatten(1, (count, width)).unbind(1))
 
 
-def _turned(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """[..., frames, head width]: turn channels that lie half a head apart."""
-    one, other = x.chunk(2, dim=-1)
-    return torch.cat([one * cosines - other * sines, other * cosines + one * sines], dim=-1)
-
-
-def _attend_by_chunk(queries: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
-    """Attention chunk by chunk, [2, n, channels] each; the queries are the last of the keys.
-
-    All are [2, heads, frames, head width]. A chunk sees itself and all before it: nothing need be masked.
-    """
-    results = []
-    for chunk, seen in seen_by_chunk(queries.shape[2], keys.shape[2]):
-        heard = functional.scaled_dot_product_attention(queries[:, :, chunk], keys[:, :, :seen], values[:, :, :seen])
-        results.append(heard.transpose(1, 2).flatten(2))
-    return results
+def _in_order(blocks: list[list[Tensor]], last: list[Tensor]) -> Tensor:
+    """As `Dit.time_shifts`: 1 is added to scales, so that a norm takes them as its own."""
+    norms = [
+        (terms[scale] + 1, terms[shift])
+        for terms in blocks
+        for scale, shift in ((_SCALE, _SHIFT), (_LATE_SCALE, _LATE_SHIFT))
+    ]
+    norms.append((last[_LAST_SCALE] + 1, last[_LAST_SHIFT]))
+    gates = [terms[gate] for terms in blocks for gate in (_GATE, _LATE_GATE)]
+    first, *following = norms
+    ordered = [*first, *(term for gate, norm in zip(gates, following, strict=True) for term in (gate, *norm))]
+    # A copy of its own: the layers that made it are not kept.
+    return torch.stack(ordered, dim=1)

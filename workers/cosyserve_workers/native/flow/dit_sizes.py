@@ -2,6 +2,17 @@
 
 from dataclasses import dataclass
 
+from cosyserve_workers.native.flow.layout import LEFT
+from cosyserve_workers.native.flow.sizes import (
+    CHUNK_FRAMES,
+    CHUNK_TOKENS,
+    CONDITION_CHANNELS,
+    EULER_STEPS,
+    GUIDANCE_ROWS,
+    MEL_BINS,
+    PageShapes,
+    estimator_shape,
+)
 from cosyserve_workers.native.flow.weights import Weights
 
 CONV_TAPS = 31
@@ -18,8 +29,8 @@ class DitSizes:
     vocabulary: int
     speaker_width: int
     lookahead_width: int
-    width: int
-    depth: int
+    channels: int
+    estimator_layers: int
     heads: int
     head_width: int
     hidden: int
@@ -32,6 +43,21 @@ class DitSizes:
         """Channels of queries, keys or values."""
         return self.heads * self.head_width
 
+    @property
+    def page(self) -> PageShapes:
+        """What is kept of a chunk: keys already turned by their places."""
+        nothing = (0, 2, 1)
+        return PageShapes(
+            tokens=(*nothing, CHUNK_TOKENS, 0),
+            frames=(*nothing, CHUNK_FRAMES, 0),
+            estimator=estimator_shape(self.estimator_layers, self.inner),
+            lookahead=(LEFT, self.lookahead_width),
+            upsampling=(0, 0),
+            condition=(0, CONDITION_CHANNELS),
+            mel=(EULER_STEPS, 0, MEL_BINS),
+            convolutions=(EULER_STEPS, GUIDANCE_ROWS, CONV_LEFT, 2 * self.channels),
+        )
+
     @classmethod
     def infer(cls, weights: Weights) -> "DitSizes":
         """Read the shapes. Raises LoadError."""
@@ -42,8 +68,8 @@ class DitSizes:
             vocabulary=weights.shape("input_embedding.weight", 2)[0],
             speaker_width=weights.shape("spk_embed_affine_layer.weight", 2)[1],
             lookahead_width=weights.shape("pre_lookahead_layer.conv1.weight", 3)[0],
-            width=estimator.shape("proj_out.weight", 2)[1],
-            depth=estimator.count("transformer_blocks"),
+            channels=estimator.shape("proj_out.weight", 2)[1],
+            estimator_layers=estimator.count("transformer_blocks"),
             heads=block.shape("attn.to_q.weight", 2)[0] // head_width,
             head_width=head_width,
             hidden=block.shape("ff.ff.0.0.weight", 2)[0],

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cosyserve_workers.native.flow.layout import LEFT, Layout
+from cosyserve_workers.native.flow.layout import Layout
+from cosyserve_workers.native.flow.lookahead import LookAhead
 from cosyserve_workers.native.flow.memory import KeysValues
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
     CHUNK_TOKENS,
     FRAMES_PER_TOKEN,
-    LOOKAHEAD_TOKENS,
     MEL_BINS,
     FlowSizes,
 )
@@ -153,9 +153,7 @@ class Encoder:
         self.absent = sizes.vocabulary
         """The id that stands for a look-ahead past the end: the library pads with zeros there."""
         self._embedded = self._embed_all(weights, encoder, sizes)
-        lookahead = encoder.under("pre_lookahead_layer")
-        self._lookahead = lookahead.convolution("conv1", sizes.width, sizes.width, LOOKAHEAD_TOKENS + 1)
-        self._after_lookahead = lookahead.convolution("conv2", sizes.width, sizes.width, LEFT + 1)
+        self._look_ahead = LookAhead(encoder.under("pre_lookahead_layer"), sizes.width, sizes.width)
         self._layers = [
             _Layer.take(encoder.under(f"encoders.{index}"), sizes, CHUNK_TOKENS)
             for index in range(sizes.encoder_layers)
@@ -214,26 +212,6 @@ class Encoder:
             x = _pass(layer, x, by_frame, index, behind[1])
         x = functional.layer_norm(x, (self._width,), *self._last_norm, _EMBEDDING_NORM_EPS)
         return self._to_mel(x), EncoderLeft(lookahead_left, upsampling_left[0])
-
-    def _look_ahead(self, embedded: Tensor, layout: Layout, left: Tensor) -> tuple[Tensor, Tensor]:
-        """The look-ahead layer: [sum of (length + 3), width] to [total, width], and what it remembers."""
-        if layout.alike:
-            rows = embedded.unflatten(0, (len(layout.lengths), -1))
-            spans = rows.unfold(1, LOOKAHEAD_TOKENS + 1, 1).transpose(2, 3)
-            return self._after(rows[:, :-LOOKAHEAD_TOKENS].flatten(0, 1), spans.flatten(2).flatten(0, 1), layout, left)
-        own, windows = [], []
-        for index, (start, length) in enumerate(zip(layout.starts, layout.lengths, strict=True)):
-            first = start + LOOKAHEAD_TOKENS * index
-            own.append(embedded[first : first + length])
-            span = embedded[first : first + length + LOOKAHEAD_TOKENS]
-            windows.append(span.unfold(0, LOOKAHEAD_TOKENS + 1, 1).transpose(1, 2).flatten(1))
-        return self._after(torch.cat(own), torch.cat(windows), layout, left)
-
-    def _after(self, own: Tensor, windows: Tensor, layout: Layout, left: Tensor) -> tuple[Tensor, Tensor]:
-        """The look-ahead layer of tokens [total, width] and what each sees ahead, [total, 4 * width]."""
-        ahead = functional.leaky_relu(self._lookahead(windows))
-        behind, left = layout.windows(ahead[None], left[None])
-        return own + self._after_lookahead(behind[0]), left[0]
 
     @staticmethod
     def _embed_all(weights: Weights, encoder: Weights, sizes: FlowSizes) -> Tensor:

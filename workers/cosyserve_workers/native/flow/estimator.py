@@ -63,11 +63,8 @@ class _Input(NamedTuple):
     skip_bias: Tensor
 
 
-class Heard(NamedTuple):
-    """What the input layers make of the conditions: [rows, frames, channels] each."""
-
-    convolved: Tensor
-    skipped: Tensor
+Heard = tuple[Tensor, ...]
+"""What the input layers make of the conditions, [rows, frames, channels] each: here the convolution, and past it."""
 
 
 class Batch(NamedTuple):
@@ -75,24 +72,26 @@ class Batch(NamedTuple):
 
     layout: Layout
     """Of the sequences in frames."""
+    places: Tensor
+    """int64 [frames]: how far from their sequence's start; not every estimator asks."""
     heard: Heard
     attention: Attention
 
     def of_row(self, row: slice) -> "Batch":
         """The same for one guidance row."""
-        heard = Heard(self.heard.convolved[row], self.heard.skipped[row])
         # Guidance rows are parted on CPUs alone.
         assert isinstance(self.attention, Gathered)
-        return Batch(self.layout, heard, self.attention.of_row(row))
+        heard = tuple(part[row] for part in self.heard)
+        return Batch(self.layout, self.places, heard, self.attention.of_row(row))
 
 
 class Left(NamedTuple):
     """What the causal convolutions remember at one step."""
 
     mel: Tensor
-    """[sequences, 2, 80]: the input's."""
+    """[sequences, n, 80]: the input's."""
     others: Tensor
-    """[2, sequences, 2, channels]: all others', in the order of their calls."""
+    """[rows, sequences, n, channels]: all others', in the order of their calls."""
 
 
 class Estimator:
@@ -142,15 +141,12 @@ class Estimator:
         guided = self._input.condition(windows[0])
         skipped = self._input.skip_condition(condition)
         nothing = self.hear_nothing(layout.total)
-        heard = Heard(
-            torch.cat([guided[None], nothing.convolved]),
-            torch.cat([skipped[None], nothing.skipped]),
-        )
-        return heard, left[0]
+        heard = zip((guided, skipped), nothing, strict=True)
+        return tuple(torch.cat([part[None], of_none]) for part, of_none in heard), left[0]
 
     def hear_nothing(self, frames: int) -> Heard:
         """The same of the row that hears nothing: [1, frames, channels] each."""
-        return Heard(*(bias.expand(1, frames, -1) for bias in (self._input.bias, self._input.skip_bias)))
+        return tuple(bias.expand(1, frames, -1) for bias in (self._input.bias, self._input.skip_bias))
 
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """The velocity at one Euler step.
@@ -166,9 +162,10 @@ class Estimator:
         """
         lefts = _Lefts(left.others, batch.layout)
         windows, mel_left = batch.layout.windows(mel[None], left.mel[None])
-        x = _norm_mish(self._input.mel(windows[0]) + batch.heard.convolved, self._input.norm)
+        convolved, skipped = batch.heard
+        x = _norm_mish(self._input.mel(windows[0]) + convolved, self._input.norm)
         x = lefts.convolve_mish(x.add_(shifts[0]), self._second)
-        x = x.add_(self._input.skip_mel(mel)).add_(batch.heard.skipped)
+        x = x.add_(self._input.skip_mel(mel)).add_(skipped)
         down = self._transform(0, x, batch)
         x = lefts.convolve(down, self._down)
         for level, residual in enumerate(self._residuals, start=1):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import Graphs, Record
 from cosyserve_workers.native.flow.attention import Paged
-from cosyserve_workers.native.flow.estimator import Batch, Estimator, Heard, Left
+from cosyserve_workers.native.flow.estimator import Batch, Left
 from cosyserve_workers.native.flow.rows import BUCKETS, MOST_PAST
 
 
@@ -33,20 +33,20 @@ class _Inputs(NamedTuple):
         """Room for what comes, filled with it."""
         pages = attention.pages
         own = attention.on(type(pages)(pages.keys_values, *(tensor.clone() for tensor in pages[1:])))
-        heard = Heard(*(tensor.clone() for tensor in batch.heard))
+        heard = tuple(tensor.clone() for tensor in batch.heard)
         lefts = Left(*(tensor.clone() for tensor in left))
-        return cls(shifts.clone(), mel.clone(), lefts, Batch(batch.layout.copy(), heard, own))
+        return cls(shifts.clone(), mel.clone(), lefts, Batch(batch.layout.copy(), batch.places.clone(), heard, own))
 
     def tensors(self, attention: Paged) -> list[Tensor]:
         """All that a step is given, in one order. attention: the batch's."""
-        numbers = attention.pages[1:]
-        return [self.shifts, self.mel, *self.left, *self.batch.heard, self.batch.layout.window, *numbers]
+        numbers = (self.batch.places, *self.batch.layout.numbers, *attention.pages[1:])
+        return [self.shifts, self.mel, *self.left, *self.batch.heard, *numbers]
 
 
 class EstimatorGraphs:
     """The steps of one estimator over rows; others run as they are. record: as `Graphs`."""
 
-    def __init__(self, estimator: Estimator, record: Record) -> None:
+    def __init__(self, estimator: Stepper, record: Record) -> None:
         self._estimator = estimator
         self._graphs = Graphs("the flow", record)
         self._inputs: dict[int, tuple[_Inputs, list[Tensor]]] = {}

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
+from cosyserve_workers.native.flow.estimator import Batch, Left
+from cosyserve_workers.native.flow.estimator_graphs import Stepper
 from cosyserve_workers.native.flow.sizes import GUIDANCE_ROWS
 from cosyserve_workers.native.lanes import Lanes
 
@@ -18,7 +19,7 @@ from cosyserve_workers.native.lanes import Lanes
 class EstimatorLanes:
     """The steps of one estimator, on as many lanes as there are for whoever calls."""
 
-    def __init__(self, estimator: Estimator, lanes: Lanes) -> None:
+    def __init__(self, estimator: Stepper, lanes: Lanes) -> None:
         self._estimator = estimator
         self._lanes = lanes
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosyserve_workers.native.flow.attention import Gathered
-from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
+from cosyserve_workers.native.flow.estimator import Batch, Left
 from cosyserve_workers.native.flow.estimator_graphs import Stepper
-from cosyserve_workers.native.flow.layout import LEFT, Layout
-from cosyserve_workers.native.flow.memory import KeysValues, estimator_step_shape
-from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, FlowSizes
+from cosyserve_workers.native.flow.layout import Layout
+from cosyserve_workers.native.flow.memory import KeysValues
+from cosyserve_workers.native.flow.parts import AnyEstimator, AnySizes
+from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES
 
 MOST_CHUNKS = 32
 """Of which it is kept, at 11.5 MB each in float32 at full size. What lies further on is solved by each stream."""
@@ -29,7 +30,7 @@ class _Solved(NamedTuple):
     velocity: Tensor
     """[1, 50, 80]."""
     others: Tensor
-    """[1, 1, 2, channels]: what the convolutions then remember."""
+    """[1, 1, n, channels]: what the convolutions then remember."""
     keys_values: Tensor
     """[layers, 2, 1, 50, heads * head width]."""
 
@@ -40,14 +41,16 @@ class FirstStep:
     noise: [frames, 80] in the model's dtype, from the first place on. others: who takes a step that is not known here.
     """
 
-    def __init__(self, estimator: Estimator, sizes: FlowSizes, noise: Tensor, others: Stepper) -> None:
+    def __init__(self, estimator: AnyEstimator, sizes: AnySizes, noise: Tensor, others: Stepper) -> None:
         self._estimator = estimator
         self._others = others
+        page = sizes.page
+        _, self._reach, _ = page.mel
         # As the convolutions see it: nothing is before the first frame.
-        self._noise = functional.pad(noise[: MOST_CHUNKS * CHUNK_FRAMES], (0, 0, LEFT, 0))
-        self._nothing = noise.new_zeros(1, 1, LEFT, sizes.convolution_channels)
+        self._noise = functional.pad(noise[: MOST_CHUNKS * CHUNK_FRAMES], (0, 0, self._reach, 0))
+        self._nothing = noise.new_zeros(1, 1, *page.convolutions[2:])
         self._heads = sizes.heads
-        self._shape = estimator_step_shape(sizes)
+        self._shape = page.step
         self._solved: list[_Solved] = []
 
     @torch.inference_mode()
@@ -80,15 +83,17 @@ class FirstStep:
 
     def _solve(self, index: int) -> _Solved:
         start = index * CHUNK_FRAMES
-        frames = self._noise[start : start + LEFT + CHUNK_FRAMES]
+        frames = self._noise[start : start + self._reach + CHUNK_FRAMES]
         remembered = self._solved[-1].others if index else self._nothing
         fresh = frames.new_empty(self._shape)[:, :, _UNGUIDED].contiguous()
         layout = Layout([CHUNK_FRAMES], frames.device)
         memory = KeysValues([chunk.keys_values for chunk in self._solved], [fresh])
+        places = torch.arange(start, start + CHUNK_FRAMES, device=frames.device)
+        attention = Gathered(layout, [memory], self._heads)
         velocity, new = self._estimator.velocity(
             self._estimator.time_shifts[0],
-            frames[LEFT:],
-            Left(frames[None, :LEFT], remembered),
-            Batch(layout, self._estimator.hear_nothing(CHUNK_FRAMES), Gathered(layout, [memory], self._heads)),
+            frames[self._reach :],
+            Left(frames[None, : self._reach], remembered),
+            Batch(layout, places, self._estimator.hear_nothing(CHUNK_FRAMES), attention),
         )
         return _Solved(velocity, new.others, fresh)

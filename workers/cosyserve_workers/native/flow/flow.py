@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.flow.memory import PagePool
+from cosyserve_workers.native.flow.parts import AnySizes, is_of_the_other, sizes_of
 from cosyserve_workers.native.flow.pieces import Piece
 from cosyserve_workers.native.flow.sizes import (
     CHUNK_FRAMES,
@@ -16,12 +18,12 @@ from cosyserve_workers.native.flow.sizes import (
     FRAMES_PER_TOKEN,
     LOOKAHEAD_TOKENS,
     MEL_BINS,
-    FlowSizes,
 )
 from cosyserve_workers.native.flow.solver import Solver
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.flow.weights import Weights
 from cosyserve_workers.native.lanes import Lanes
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, of_the_other
 
 FILE_NAME = "flow.pt"
 
@@ -41,19 +43,21 @@ class FlowStep:
 
 
 class Flow:
-    """CosyVoice2's flow (`CausalMaskedDiffWithXvec`), solved in chunks as one pass with `streaming=True` would be.
+    """A model's flow, solved in chunks as one pass with `streaming=True` would be.
+
+    CosyVoice2's is upstream's `CausalMaskedDiffWithXvec`, CosyVoice3's its `CausalMaskedDiffWithDiT`.
 
     One thread calls it and the methods of its streams; but after a `reserve`, several may each `advance` streams of
     their own.
     """
 
     def __init__(
-        self, weights: Weights, sizes: FlowSizes, device: torch.device, dtype: torch.dtype, lanes: Lanes
+        self, weights: Weights, sizes: AnySizes, device: torch.device, dtype: torch.dtype, lanes: Lanes
     ) -> None:
         self.sizes = sizes
         self.device = device
         self.dtype = dtype
-        self.pool = PagePool(sizes, device, dtype)
+        self.pool = PagePool(sizes.page, device, dtype)
         self._speaker = weights.linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
         self.lanes = lanes
         """Where streams, too, may each be advanced on a lane."""
@@ -61,14 +65,26 @@ class Flow:
 
     @classmethod
     @torch.inference_mode()
-    def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype, lanes: Lanes | None = None) -> "Flow":
-        """Load `flow.pt` of a CosyVoice2 model folder.
+    def load(
+        cls,
+        model_dir: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        lanes: Lanes | None = None,
+        model: Model = COSYVOICE2,
+    ) -> "Flow":
+        """Load `flow.pt` of a model folder.
 
-        lanes: where parts of it may be solved side by side; nowhere if None. Raises LoadError, one line, where the file
-        is missing, truncated or of another network.
+        lanes: where parts of it may be solved side by side; nowhere if None. model: whose folder it is. Raises
+        LoadError, one line, where the file is missing, truncated or of another network, and for CosyVoice3 in fp16.
         """
-        weights = Weights.read(model_dir / FILE_NAME, device, dtype)
-        flow = cls(weights, FlowSizes.infer(weights, model_dir), device, dtype, lanes or Lanes(1))
+        if model is COSYVOICE3 and dtype == torch.float16:
+            raise LoadError("the flow of CosyVoice3 overflows in fp16: set model.precision to auto, bf16 or fp32")
+        path = model_dir / FILE_NAME
+        weights = Weights.read(path, device, dtype, model.name)
+        if is_of_the_other(weights, model):
+            raise of_the_other(model, path, "flow")
+        flow = cls(weights, sizes_of(weights, model_dir, model), device, dtype, lanes or Lanes(1))
         weights.finish()
         return flow
 

@@ -1,6 +1,6 @@
 """Sequences of different lengths laid end to end, and the windows of causal convolutions over them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import accumulate
 
@@ -37,12 +37,20 @@ class Layout:
             for frame in range(length):
                 window += places[frame : frame + LEFT + 1]
             last += places[-LEFT:]
-        self.window, self._last = (torch.tensor(places).to(device, non_blocking=True) for places in (window, last))
+        told = torch.tensor(follows or [], dtype=torch.bool)
+        self.window, self._last, self.follows = (
+            numbers.to(device, non_blocking=True) for numbers in (torch.tensor(window), torch.tensor(last), told)
+        )
+
+    @property
+    def numbers(self) -> tuple[Tensor, ...]:
+        """What those read who work on sequences that are equally long, beside the length and number of these."""
+        return self.window, self.follows
 
     def copy(self) -> "Layout":
         """The same with indices of its own, for who will overwrite them."""
         made = copy(self)
-        made.window = self.window.clone()
+        made.window, made.follows = self.window.clone(), self.follows.clone()
         return made
 
     def windows(self, frames: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,3 +73,23 @@ class Layout:
             ends = window.view(rows, len(self.lengths), -1, (LEFT + 1) * channels)[:, :, -1, channels:]
             return window, ends.unflatten(2, (LEFT, channels))
         return window, joined.index_select(1, self._last).view(rows, -1, LEFT, channels)
+
+    def convolve(self, frames: Tensor, left: Tensor, convolution: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Convolve each sequence with what is before it; the result, and what the next call needs as `left`.
+
+        Args:
+            frames: [rows, total, channels].
+            left: [rows, sequences, n, channels], the n frames before each sequence.
+            convolution: what makes [b, m, channels] of [b, n + m, channels].
+        """
+        reach = left.shape[2]
+        if not self.alike:
+            joined = [torch.cat([left[:, i], frames[:, place]], dim=1) for i, place in enumerate(self.places)]
+            made = [convolution(sequence) for sequence in joined]
+            new = torch.stack([sequence[:, -reach:] for sequence in joined], dim=1)
+            return made[0] if len(made) == 1 else torch.cat(made, dim=1), new
+        sequences = frames.unflatten(1, (len(self.lengths), -1))
+        ends = sequences[:, :, -reach:]
+        before = torch.where(self.follows[:, None, None], ends.roll(1, dims=1), left)
+        made_of_all = convolution(torch.cat([before, sequences], dim=2).flatten(0, 1))
+        return made_of_all.view(frames.shape), ends

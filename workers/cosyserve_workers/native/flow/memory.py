@@ -4,46 +4,40 @@ A page is a chunk's keys and values in all attention layers, and the frames that
 It is written once, then only read, so that any number of streams may continue from one voice's pages.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.flow.layout import LEFT
-from cosyserve_workers.native.flow.sizes import (
-    CHUNK_FRAMES,
-    CHUNK_TOKENS,
-    CONDITION_CHANNELS,
-    EULER_STEPS,
-    GUIDANCE_ROWS,
-    MEL_BINS,
-    FlowSizes,
-)
+from cosyserve_workers.native.flow.sizes import PageShapes, Shape
 
 
 class Lefts(NamedTuple):
-    """What convolutions look back to: the last two frames of their inputs. Zeros before the first, as the library pads.
+    """What convolutions look back to: the last frames of their inputs. Zeros before the first, as the library pads.
 
-    With a leading axis for many sequences.
+    n is 2, where CosyVoice2 has such convolutions and CosyVoice3 not 0, and 30 for CosyVoice3's estimator. With a
+    leading axis for many sequences.
     """
 
     lookahead: Tensor
-    """[2, width]: of the encoder's two convolutions."""
+    """[2, width]: of the look-ahead layer's second convolution."""
     upsampling: Tensor
+    """[n, width]: of the one that doubles the rate."""
     condition: Tensor
-    """[2, 240]: of the estimator's input, without the noisy mel."""
+    """[n, 240]: of the estimator's input, without the noisy mel."""
     mel: Tensor
-    """[steps, 2, 80]: the noisy mel at each Euler step."""
+    """[steps, n, 80]: the noisy mel at each Euler step."""
     convolutions: Tensor
-    """[steps, rows, 2, channels]: of the estimator's other convolutions, in the order of their calls."""
+    """[steps, rows, n, channels]: of the estimator's other convolutions, in the order of their calls."""
 
 
 class Chunk(NamedTuple):
     """What is kept of one chunk; of many with a leading axis. Keys before values."""
 
     tokens: Tensor
-    """[layers, 2, 1, 25, width]: of the encoder's layers at the tokens' rate."""
+    """[layers, 2, 1, 25, width]: of the encoder's layers at the tokens' rate, of which CosyVoice3 has none."""
     frames: Tensor
     """[layers, 2, 1, 50, width]: of those at the frames' rate."""
     estimator: Tensor
@@ -72,8 +66,9 @@ class PagePool:
     It grows by a page at a time until `reserve` has told how much there is.
     """
 
-    def __init__(self, sizes: FlowSizes, device: torch.device, dtype: torch.dtype) -> None:
-        self._shapes, self._lefts = _shapes(sizes), _left_shapes(sizes)
+    def __init__(self, shapes: PageShapes, device: torch.device, dtype: torch.dtype) -> None:
+        chunk = len(Chunk._fields) - 1
+        self._shapes, self._lefts = shapes[:chunk], shapes[chunk:]
         self._device = device
         self._dtype = dtype
         self._free: list[tuple[int, Chunk]] = []
@@ -81,7 +76,7 @@ class PagePool:
         """All pages in one piece, once they are reserved."""
         self._untaken = 0
         """How many of the slab's were never handed out, the last of it."""
-        self.page_bytes = sum(shape.numel() for shape in (*self._shapes, *self._lefts)) * dtype.itemsize
+        self.page_bytes = sum(map(math.prod, shapes)) * dtype.itemsize
         """Bytes of one page."""
         self.nothing = Lefts(*(tensor[0].zero_() for tensor in self._make(self._lefts, 1)))
         """What precedes the first chunk."""
@@ -123,7 +118,7 @@ class PagePool:
         tokens, frames, estimator = self._make(self._shapes, count)
         return Chunk(tokens, frames, estimator, Lefts(*self._make(self._lefts, count)))
 
-    def _make(self, shapes: Sequence[torch.Size], count: int) -> list[Tensor]:
+    def _make(self, shapes: Sequence[Shape], count: int) -> list[Tensor]:
         return [torch.empty((count, *shape), device=self._device, dtype=self._dtype) for shape in shapes]
 
 
@@ -158,29 +153,6 @@ class KeysValues:
         # One after the other: with more than four dimensions CUDA copies each chunk by a kernel of its own.
         keys, values = ([*(page[layer, part] for page in self.past), new[:, :, part]] for part in (0, 1))
         return torch.cat(keys, dim=1), torch.cat(values, dim=1)
-
-
-def estimator_step_shape(sizes: FlowSizes) -> torch.Size:
-    """What the estimator remembers of a chunk from one Euler step."""
-    return torch.Size((sizes.estimator_layers, 2, GUIDANCE_ROWS, CHUNK_FRAMES, sizes.heads * sizes.head_width))
-
-
-def _shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
-    return (
-        torch.Size((sizes.encoder_layers, 2, 1, CHUNK_TOKENS, sizes.width)),
-        torch.Size((sizes.upsampled_layers, 2, 1, CHUNK_FRAMES, sizes.width)),
-        torch.Size((EULER_STEPS, *estimator_step_shape(sizes))),
-    )
-
-
-def _left_shapes(sizes: FlowSizes) -> tuple[torch.Size, ...]:
-    return (
-        torch.Size((LEFT, sizes.width)),
-        torch.Size((LEFT, sizes.width)),
-        torch.Size((LEFT, CONDITION_CHANNELS)),
-        torch.Size((EULER_STEPS, LEFT, MEL_BINS)),
-        torch.Size((EULER_STEPS, GUIDANCE_ROWS, LEFT, sizes.convolution_channels)),
-    )
 
 
 def _one_of(chunks: Chunk, index: int) -> Chunk:

@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.flow.layout import LEFT
 from cosyserve_workers.native.flow.weights import Weights
 
 CHUNK_TOKENS = 25
@@ -20,13 +22,36 @@ GUIDANCE_ROWS = 2
 CONDITION_CHANNELS = 3 * MEL_BINS
 """Beside the noisy mel the estimator is given: the encoder's mel, the speaker, the prompt's mel."""
 
+Shape = tuple[int, ...]
+
 _PUBLISHED_HEAD_WIDTH = 64
 _YAML_NAME = "cosyvoice2.yaml"
 
 
+class PageShapes(NamedTuple):
+    """Of all that is kept of a chunk, as `memory.Chunk` and `memory.Lefts` have it.
+
+    A model that lacks some of the layers has a nought there, and keeps nothing.
+    """
+
+    tokens: Shape
+    frames: Shape
+    estimator: Shape
+    lookahead: Shape
+    upsampling: Shape
+    condition: Shape
+    mel: Shape
+    convolutions: Shape
+
+    @property
+    def step(self) -> Shape:
+        """What the estimator remembers of a chunk from one Euler step."""
+        return self.estimator[1:]
+
+
 @dataclass(frozen=True)
 class FlowSizes:
-    """Widths and counts of one flow."""
+    """Widths and counts of CosyVoice2's flow."""
 
     vocabulary: int
     width: int
@@ -68,6 +93,20 @@ class FlowSizes:
         """Channels of a head of the encoder."""
         return self.width // self.encoder_heads
 
+    @property
+    def page(self) -> PageShapes:
+        """What is kept of a chunk."""
+        return PageShapes(
+            tokens=(self.encoder_layers, 2, 1, CHUNK_TOKENS, self.width),
+            frames=(self.upsampled_layers, 2, 1, CHUNK_FRAMES, self.width),
+            estimator=estimator_shape(self.estimator_layers, self.heads * self.head_width),
+            lookahead=(LEFT, self.width),
+            upsampling=(LEFT, self.width),
+            condition=(LEFT, CONDITION_CHANNELS),
+            mel=(EULER_STEPS, LEFT, MEL_BINS),
+            convolutions=(EULER_STEPS, GUIDANCE_ROWS, LEFT, self.convolution_channels),
+        )
+
     @classmethod
     def infer(cls, weights: Weights, model_dir: Path) -> "FlowSizes":
         """Read the shapes; the estimator's head width is the one number no shape tells. Raises LoadError."""
@@ -97,6 +136,11 @@ class FlowSizes:
             mid_levels=estimator.count("mid_blocks"),
             time_width=estimator.shape("time_mlp.linear_2.weight", 2)[0],
         )
+
+
+def estimator_shape(layers: int, inner: int) -> Shape:
+    """Of a chunk's keys and values in so many layers of an estimator. inner: channels of the keys."""
+    return EULER_STEPS, layers, 2, GUIDANCE_ROWS, CHUNK_FRAMES, inner
 
 
 def _head_width(yaml: Path) -> int:

@@ -1,6 +1,6 @@
 """One solve: chunks of many sequences from tokens to mel, each continued from what it carries.
 
-After CosyVoice2's flow, whose estimator is a U-Net behind a Conformer.
+The same for both models: CosyVoice2's estimator is a U-Net behind a Conformer, CosyVoice3's a transformer.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +12,15 @@ from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import CudaRecorder
 from cosyserve_workers.native.flow.attention import Attention, Gathered, Paged
-from cosyserve_workers.native.flow.encoder import Behind, Encoder, EncoderLeft, RowsBehind
-from cosyserve_workers.native.flow.estimator import Batch, Estimator, Left
+from cosyserve_workers.native.flow.encoder import Behind, EncoderLeft, RowsBehind
+from cosyserve_workers.native.flow.estimator import Batch, Left
 from cosyserve_workers.native.flow.estimator_graphs import EstimatorGraphs, Stepper
 from cosyserve_workers.native.flow.estimator_lanes import EstimatorLanes
 from cosyserve_workers.native.flow.euler import noise_at, noise_table, schedule, stepped
 from cosyserve_workers.native.flow.first_step import FirstStep
-from cosyserve_workers.native.flow.layout import LEFT, Layout
-from cosyserve_workers.native.flow.memory import Chunk, KeysValues, Lefts, PagePool, estimator_step_shape
+from cosyserve_workers.native.flow.layout import Layout
+from cosyserve_workers.native.flow.memory import Chunk, KeysValues, Lefts, PagePool
+from cosyserve_workers.native.flow.parts import AnySizes, parts_of
 from cosyserve_workers.native.flow.pieces import Piece
 from cosyserve_workers.native.flow.rows import Rows, idle_piece
 from cosyserve_workers.native.flow.sizes import (
@@ -28,9 +29,7 @@ from cosyserve_workers.native.flow.sizes import (
     CONDITION_CHANNELS,
     EULER_STEPS,
     FRAMES_PER_TOKEN,
-    GUIDANCE_ROWS,
     MEL_BINS,
-    FlowSizes,
 )
 from cosyserve_workers.native.flow.weights import Weights
 from cosyserve_workers.native.kernels.choice import Attend, kernels_for
@@ -45,6 +44,8 @@ class _Behind(NamedTuple):
 
     by_token: Layout
     by_frame: Layout
+    places: Tensor
+    """int64 [frames]: how far from its sequence's start each is."""
     tokens: Behind
     frames: Behind
     step: Callable[[int], Attention]
@@ -53,14 +54,14 @@ class _Behind(NamedTuple):
 class Solver:
     """The networks and the tables they need. lanes: where the guidance rows may be solved, on a CPU. pool: of pages."""
 
-    def __init__(self, weights: Weights, sizes: FlowSizes, device: torch.device, lanes: Lanes, pool: PagePool) -> None:
+    def __init__(self, weights: Weights, sizes: AnySizes, device: torch.device, lanes: Lanes, pool: PagePool) -> None:
         times, self._spans = schedule()
         self._kernels = kernels_for(device)
         self._pool = pool
-        self._encoder = Encoder(weights, sizes)
-        self._estimator = Estimator(weights, sizes, times, self._kernels.add_norm)
+        self._encoder, self._estimator = parts_of(weights, sizes, times, self._kernels)
         self._noise = noise_table(device)
         self._device = device
+        self._dtype = weights.dtype
         self._sizes = sizes
         self._first: FirstStep | None = None
         self._steppers: list[Stepper]
@@ -99,6 +100,7 @@ class Solver:
         return _Behind(
             Layout([piece.length for piece in pieces], self._device),
             by_frame,
+            self._places(pieces),
             [piece.keys_values(lambda page: page.chunk.tokens) for piece in pieces],
             [piece.keys_values(lambda page: page.chunk.frames) for piece in pieces],
             lambda step: Gathered(by_frame, [piece.step(step) for piece in pieces], self._sizes.heads),
@@ -110,6 +112,7 @@ class Solver:
         return _Behind(
             Layout([CHUNK_TOKENS] * count, self._device, follows),
             Layout([CHUNK_FRAMES] * count, self._device, follows),
+            self._places(rows.pieces),
             RowsBehind(attend, tokens),
             RowsBehind(attend, frames),
             lambda step: Paged(attend, steps[step], self._sizes.heads),
@@ -125,14 +128,14 @@ class Solver:
         )
         mel_lefts = torch.stack([piece.left.mel for piece in pieces], dim=1)
         lefts = torch.stack([piece.left.convolutions for piece in pieces], dim=2)
-        mel = self._starting_noise(pieces)
+        mel = noise_at(self._noise, behind.places)
         new_lefts = []
         for step in range(EULER_STEPS):
             velocity, left = self._steppers[step].velocity(
                 self._estimator.time_shifts[step],
                 mel.to(mean.dtype),
                 Left(mel_lefts[step], lefts[step]),
-                Batch(by_frame, heard, behind.step(step)),
+                Batch(by_frame, behind.places, heard, behind.step(step)),
             )
             mel = stepped(mel, velocity.float(), self._spans[step])
             new_lefts.append(left)
@@ -154,25 +157,18 @@ class Solver:
     @torch.inference_mode()
     def trial(self, streams: int) -> Callable[[], object]:
         """One Euler step of so many streams, each of a chunk behind some others, all from nought."""
-        sizes, dtype = self._sizes, self._estimator.time_shifts.dtype
-
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(shape, device=self._device, dtype=dtype)
-
         layout, attention = self._trial_rows(streams) or self._trial_gathering(streams)
-        count = len(layout.lengths)
-        left = Left(zeros(count, LEFT, MEL_BINS), zeros(GUIDANCE_ROWS, count, LEFT, sizes.convolution_channels))
-        heard, _ = self._estimator.hear(
-            zeros(layout.total, CONDITION_CHANNELS), zeros(count, LEFT, CONDITION_CHANNELS), layout
-        )
-        batch = Batch(layout, heard, attention)
-        mel = zeros(layout.total, MEL_BINS)
+        count, nothing = len(layout.lengths), self._pool.nothing
+        left = Left(torch.stack([nothing.mel[0]] * count), torch.stack([nothing.convolutions[0]] * count, dim=1))
+        condition = nothing.condition.new_zeros(layout.total, CONDITION_CHANNELS)
+        heard, _ = self._estimator.hear(condition, torch.stack([nothing.condition] * count), layout)
+        batch = Batch(layout, torch.arange(layout.total, device=self._device), heard, attention)
+        mel = condition.new_zeros(layout.total, MEL_BINS)
         return lambda: self._steppers[-1].velocity(self._estimator.time_shifts[-1], mel, left, batch)
 
     def _trial_gathering(self, streams: int) -> tuple[Layout, Attention]:
         layout = Layout([CHUNK_FRAMES] * streams, self._device)
-        shape = estimator_step_shape(self._sizes)
-        chunk = torch.zeros(shape, device=self._device, dtype=self._estimator.time_shifts.dtype)
+        chunk = torch.zeros(self._sizes.page.step, device=self._device, dtype=self._dtype)
         memories = [KeysValues([chunk] * _TRIAL_CHUNKS, []) for _ in range(streams)]
         return layout, Gathered(layout, memories, self._sizes.heads)
 
@@ -196,8 +192,8 @@ class Solver:
         tokens = torch.cat([piece.tokens for piece in pieces])
         return self._encoder(tokens, (behind.by_token, behind.by_frame), left, (behind.tokens, behind.frames))
 
-    def _starting_noise(self, pieces: Sequence[Piece]) -> Tensor:
-        """[frames, 80]."""
+    def _places(self, pieces: Sequence[Piece]) -> Tensor:
+        """[frames], from each sequence's start."""
         starts = [piece.chunks_before * CHUNK_FRAMES for piece in pieces]
         places = torch.cat(
             [
@@ -205,4 +201,4 @@ class Solver:
                 for piece, start in zip(pieces, starts, strict=True)
             ]
         )
-        return noise_at(self._noise, places)
+        return places.to(self._device, non_blocking=True)

@@ -41,7 +41,7 @@ class Weights:
         self._not_ours = f"not the flow of a {model} model"
 
     @classmethod
-    def read(cls, path: Path, device: torch.device, dtype: torch.dtype, model: str = "CosyVoice2") -> "Weights":
+    def read(cls, path: Path, device: torch.device, dtype: torch.dtype, model: str) -> "Weights":
         """Open a file that `torch.save` wrote."""
         return cls(path, read_state_dict(path), device, dtype, model)
 
@@ -102,6 +102,10 @@ class Weights:
     def norm(self, name: str, width: int) -> Norm:
         """A layer norm."""
         return Norm(self.take(f"{name}.weight", width), self.take(f"{name}.bias", width))
+
+    def holds(self, name: str) -> bool:
+        """Whether there is such a tensor."""
+        return self._prefix + name in self._tensors
 
     def finish(self) -> None:
         """Raise LoadError if the file has tensors that nobody took: it is then another network than ours."""
