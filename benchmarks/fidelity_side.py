@@ -27,6 +27,7 @@ from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER, load_weights
+from cosyserve_workers.native.models import ModelFolder
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.utterances import Segment
 from cosyserve_workers.native.vocoder.hift import Hift
@@ -116,7 +117,8 @@ class Native:
 
     def language_model(self, positions: int) -> LanguageModel:
         """With one slot."""
-        weights = load_weights(self._folder, self._device, self._precision.dtype, int8=self._precision.int8)
+        folder, precision = ModelFolder.at(self._folder), self._precision
+        weights = load_weights(folder, self._device, precision.dtype, int8=precision.int8)
         return LanguageModel(weights, slots=1, max_tokens=positions)
 
     def flow(self) -> Flow:

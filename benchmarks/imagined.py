@@ -153,12 +153,15 @@ class Imagined:
 class _Vocoder:
     """Waits for the frames to come that the real one waits for."""
 
+    def reserve(self, frames: int) -> None:
+        """As `Vocoder`."""
+
     def open(self, seed: int) -> list[int]:
         """A stream: how many frames wait."""
         del seed
         return [0]
 
-    def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
+    def advance(self, steps: Sequence[VocoderStep[Any]]) -> list[Tensor]:
         """As `Vocoder`, sound without numbers."""
         made = []
         for stream, mel, final in cast("Any", steps):

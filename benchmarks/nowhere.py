@@ -20,6 +20,7 @@ from benchmarks.counting import Counter
 from benchmarks.native_trace import replaced
 from cosyserve_workers.native.cuda_graphs import Graphs
 from cosyserve_workers.native.memory_plan import Room
+from cosyserve_workers.native.models import ModelFolder
 from cosyserve_workers.native.networks import Networks, Plan
 from cosyserve_workers.native.precision import DTYPES, Precision
 
@@ -138,4 +139,4 @@ def _triton(counter: Counter) -> dict[tuple[Any, str], Callable[..., Any]]:
 def load(folder: Path, plan: Plan, dtype: torch.dtype) -> Networks:
     """The networks of a model folder, `nowhere`: their weights are not read."""
     name = next(name for name, one in DTYPES.items() if one == dtype)
-    return Networks.load(folder, Room(GPU, free=ENDLESS, total=2 * ENDLESS), Precision(name), plan)
+    return Networks.load(ModelFolder.at(folder), Room(GPU, free=ENDLESS, total=2 * ENDLESS), Precision(name), plan)

@@ -102,6 +102,7 @@ class EngineConfig:
     source_dir: str = ""
     precision: str = "auto"
     language_model: str = "auto"
+    language_model_file: str = "llm.pt"
     tensorrt: str = "auto"
     vllm: bool = False
     streams: int = 0

@@ -9,9 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.http.test_native_server import VOICE, server_on
+from tests.http.test_native_server import FOLDERS, VOICE, server_on
 from tests.model import cosyvoice_kit as kit
-from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
+from tests.model.conftest import small_checkpoint, small_checkpoint_3  # noqa: F401 - fixtures
 from tests.process.pools import freeze
 from tests.process.test_many_requests import Figures
 from tests.serving import LOADING_S, Server, wait_for
@@ -68,8 +68,9 @@ def likeness(one: bytes, other: bytes) -> float:
 
 @pytest.mark.full
 @pytest.mark.timeout(7200)
-def test_kills_under_load(small_checkpoint: Path, tmp_path: Path) -> None:  # noqa: F811
-    with server_on(tmp_path, small_checkpoint) as server:
+@pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
+def test_kills_under_load(request: pytest.FixtureRequest, tmp_path: Path, folder: str) -> None:
+    with server_on(tmp_path, request.getfixturevalue(folder)) as server:
         alone = [heard(server, seed) or b"" for seed in SEEDS]
         kill_under_load(server, alone, frozen=True)
         before = Figures.of(server.pid)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.test_native_server import FOLDERS
 from tests.measuring import Measurement, check_against_counts
-from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
+from tests.model.conftest import small_checkpoint, small_checkpoint_3  # noqa: F401 - fixtures
 
 SETTINGS = """
 [model]
@@ -20,8 +21,11 @@ first_chunk_timeout_s = 300
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_native_is_started_measured_killed_and_ended(small_checkpoint: Path, tmp_path: Path) -> None:  # noqa: F811
-    arguments = ("--model-dir", str(small_checkpoint), "--clients", "1", "2", "--minutes", "0.5")
+@pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
+def test_native_is_started_measured_killed_and_ended(
+    request: pytest.FixtureRequest, tmp_path: Path, folder: str
+) -> None:
+    arguments = ("--model-dir", str(request.getfixturevalue(folder)), "--clients", "1", "2", "--minutes", "0.5")
     with Measurement(tmp_path, *arguments, settings=SETTINGS, env={"OMP_NUM_THREADS": "1"}) as measured:
         status, stdout, stderr = measured.finish()
         assert status == 0, stderr

@@ -1,4 +1,4 @@
-"""The real server with the engine `native` on the small checkpoint, over HTTP."""
+"""The real server with the engine `native` on both models' small checkpoints, over HTTP."""
 
 import os
 import shutil
@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tests import sounds
+from tests.http.sessions import session
 from tests.model import cosyvoice_kit as kit
-from tests.model.conftest import small_checkpoint  # noqa: F401 - a fixture
+from tests.model.conftest import small_checkpoint, small_checkpoint_3  # noqa: F401 - fixtures
 from tests.process.pools import freeze
 from tests.serving import Server, Tables, wait_for
 
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.timeout(600)]
 
 VOICE = sounds.prompt(2.1, hertz=220)
 INSTRUCTION = "用四川话说这句话<|endofprompt|>"
+FOLDERS = {"CosyVoice2": "small_checkpoint", "CosyVoice3": "small_checkpoint_3"}
 
 
 def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: object) -> Server:
@@ -33,10 +35,29 @@ def server_on(folder: Path, checkpoint: Path, status: str = "ok", **model: objec
     return Server(folder, settings, env, await_health=status, loads_model=True)
 
 
+@pytest.fixture(scope="module", params=list(FOLDERS))
+def model(request: pytest.FixtureRequest) -> str:
+    """Its name."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def server(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
-    with server_on(tmp_path_factory.mktemp("server"), small_checkpoint) as server:
+def checkpoint(model: str, request: pytest.FixtureRequest) -> Path:
+    """Its folder."""
+    folder: Path = request.getfixturevalue(FOLDERS[model])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server_on(tmp_path_factory.mktemp("server"), checkpoint) as server:
         yield server
+
+
+def test_it_says_which_model_it_serves(server: Server, model: str) -> None:
+    assert server.get("/health").json()["model_type"] == model
+    assert server.model_info()["model_type"] == model
 
 
 @pytest.mark.parametrize(
@@ -84,6 +105,20 @@ def test_ten_clients_at_once(server: Server) -> None:
     assert len(set(map(len, beside))) > 1
 
 
+def test_a_stored_voice_and_a_session(server: Server) -> None:
+    """Both say what a request says that brings the recording."""
+    sent = server.speak(text="你好，世界。", prompt_wav=VOICE, seed=1)
+    stored = server.post("/v1/audio/voices", name="bob", audio_sample=VOICE)
+    assert stored.status_code == 201, stored.text
+    assert server.speak(text="你好，世界。", voice="bob", seed=1).content == sent.content
+    with session(server) as client:
+        client.send("session.config", voice="bob", seed=1)
+        client.say("你好，世界。\n", "你好，世界。\n")
+        heard = client.until("session.done")
+    assert [*heard.audio.values()] == [sent.content] * 2
+    assert server.delete("/v1/audio/voices/bob").status_code == 200
+
+
 def test_a_client_that_goes_away_frees_its_stream(server: Server) -> None:
     with server.stream(text=kit.TEXT * 3, prompt_wav=VOICE, seed=3) as answer:
         assert next(answer.iter_raw())
@@ -116,9 +151,11 @@ def test_a_killed_worker_is_replaced_and_what_was_not_heard_is_said_again(server
 
 
 @pytest.mark.full
-def test_a_full_line_is_served_by_the_replacement(small_checkpoint: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.parametrize("folder", ["small_checkpoint", "small_checkpoint_3"])
+def test_a_full_line_is_served_by_the_replacement(request: pytest.FixtureRequest, tmp_path: Path, folder: str) -> None:
     """Thirteen requests for the only worker, which is killed before any has sounded: ten on it, three in line."""
-    with server_on(tmp_path, small_checkpoint) as server, ThreadPoolExecutor(13) as clients:
+    checkpoint = request.getfixturevalue(folder)
+    with server_on(tmp_path, checkpoint) as server, ThreadPoolExecutor(13) as clients:
         (victim,) = server.model_info()["workers"]
         # Held, so that nothing has sounded when it is killed.
         freeze(victim["pid"])

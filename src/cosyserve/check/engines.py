@@ -9,7 +9,7 @@ from cosyserve.check.acceleration import package_version
 from cosyserve.check.finding import Finding, State
 from cosyserve.check.library_folder import library_problems as _library_problems
 from cosyserve.check.library_folder import package_folder
-from cosyserve.check.model_folder import MODELS, folder_problems, model_in
+from cosyserve.check.model_folder import folder_problems
 from cosyserve.check.nvidia import gpu_is_listed
 from cosyserve.check.packages import importable, installed, requirements
 from cosyserve.check.remedies import install
@@ -63,7 +63,7 @@ def unknown_engine(engine: str) -> str:
 
 def engine_problems(engine: str, model_dir: Path) -> list[str]:
     """Why `engine` cannot start, the model folder that it needs included: each a line with its remedy."""
-    return _as_lines([*engine_findings(engine, model_dir), *needed_folder_findings(engine, model_dir)])
+    return _as_lines([*engine_findings(engine), *needed_folder_findings(engine, model_dir)])
 
 
 def library_problems(source_dir: Path | None) -> list[str]:
@@ -80,7 +80,7 @@ def needed_folder_findings(engine: str, directory: Path) -> list[Finding]:
     return folder_problems(directory) if engine in NEEDS_MODEL else []
 
 
-def engine_findings(engine: str, model_dir: Path) -> list[Finding]:
+def engine_findings(engine: str) -> list[Finding]:
     """What is in its way, the model folder's own faults aside."""
     if engine not in ESSENTIAL:
         return _custom_engine_problems(engine)
@@ -92,10 +92,6 @@ def engine_findings(engine: str, model_dir: Path) -> list[Finding]:
     ]
     if engine == "cosyvoice":
         problems += _transformers_problems()
-    model = model_in(model_dir)
-    if engine == "native" and model is not None and model is not MODELS[0]:
-        other = f"set engine to cosyvoice, or model.dir to a {MODELS[0].name} folder"
-        problems.append(Finding(State.PROBLEM, f"the engine native runs {MODELS[0].name}, not {model.name}", other))
     return problems
 
 

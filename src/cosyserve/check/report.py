@@ -96,7 +96,7 @@ def _print_section(title: str, findings: Iterable[Finding]) -> None:
 
 def _sections(settings: Settings, choice: Choice, *, every_engine: bool) -> dict[str, list[Finding]]:
     engine = choice.engine
-    sections = {"Configuration": _configuration(settings), "Engine": _engine(settings, choice)}
+    sections = {"Configuration": _configuration(settings), "Engine": _engine(choice)}
     if engine in NEEDS_MODEL or every_engine:
         sections["Model folder"] = _model_folder(settings)
     if engine in NEEDS_MODEL:
@@ -117,13 +117,13 @@ def _configuration(settings: Settings) -> list[Finding]:
     return notes
 
 
-def _engine(settings: Settings, choice: Choice) -> list[Finding]:
+def _engine(choice: Choice) -> list[Finding]:
     """Everything in the way of the configured engine, the model folder's own faults aside."""
     engine = choice.engine
     why = Finding(State.OK, f"the engine {engine}{choice.why and f': {choice.why}'}")
     if engine not in ESSENTIAL:
         why = Finding(State.NOTE, f"the engine {engine}, as far as can be seen without importing it")
-    return [why, *engine_findings(engine, settings.model.dir)]
+    return [why, *engine_findings(engine)]
 
 
 def _program() -> list[Finding]:
@@ -205,7 +205,7 @@ def _cosyvoice(settings: Settings) -> list[Finding]:
     """What the engine `cosyvoice` runs on beside its packages. What stops it here stops it."""
     model, gpu = settings.model, gpu_is_listed() and settings.model.device != "cpu"
     findings = library_findings(model.source_dir, model_in(model.dir))
-    if not _stops([*findings, *engine_findings(model.engine, model.dir)]):
+    if not _stops([*findings, *engine_findings(model.engine)]):
         findings += trial_findings(model.source_dir, model.dir)
     findings += _torch(model)
     findings += tensorrt_findings(model.dir, model.tensorrt, gpu=gpu)

@@ -149,6 +149,7 @@ class Crew:
                 source_dir=str(model.source_dir or ""),
                 precision=model.precision,
                 language_model=model.language_model,
+                language_model_file=model.language_model_file,
                 tensorrt=model.tensorrt,
                 vllm=model.vllm,
                 streams=model.streams,

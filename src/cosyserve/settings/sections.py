@@ -96,6 +96,7 @@ class ModelSettings(Section):
     device: Literal["auto", "cuda", "cpu"] = "auto"
     precision: str = "auto"
     language_model: Literal["auto", "int8"] = "auto"
+    language_model_file: Literal["llm.pt", "llm.rl.pt"] = "llm.pt"
     tensorrt: Literal["auto", "true", "false"] = "auto"
     vllm: bool = False
     streams: int = Field(0, ge=0)

@@ -13,6 +13,7 @@ from cosyserve_workers.native.driver import Driver, Utterance  # noqa: E402
 from cosyserve_workers.native.features.voice import VoiceFeatures  # noqa: E402
 from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.memory_plan import GIB, Room  # noqa: E402
+from cosyserve_workers.native.models import ModelFolder  # noqa: E402
 from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
 from cosyserve_workers.native.utterances import Request, Segment, Voice  # noqa: E402
@@ -39,7 +40,7 @@ def plan(slots: int, behind: int) -> Plan:
 
 
 def load(folder: Path, slots: int, behind: int) -> Networks:
-    return Networks.load(folder, Room(CPU, 8 * GIB, 8 * GIB), Precision("fp32"), plan(slots, behind))
+    return Networks.load(ModelFolder.at(folder), Room(CPU, 8 * GIB, 8 * GIB), Precision("fp32"), plan(slots, behind))
 
 
 @pytest.fixture(scope="module")

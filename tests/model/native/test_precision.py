@@ -17,6 +17,7 @@ from cosyserve_workers.native.lanes import Lanes, using_threads
 from cosyserve_workers.native.linear import Int8Linear, Linear
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.weights import load_weights
+from cosyserve_workers.native.models import ModelFolder
 from cosyserve_workers.native.precision import Precision, Processor, choose
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -137,7 +138,9 @@ def test_the_loudest_sums_do_not_clip(sign: int) -> None:
 
 
 def test_a_stream_in_bytes_scores_the_same_in_company(small_checkpoint: Path) -> None:
-    model = LanguageModel(load_weights(small_checkpoint, CPU, FLOAT32, int8=True), slots=3, max_tokens=64)
+    model = LanguageModel(
+        load_weights(ModelFolder.at(small_checkpoint), CPU, FLOAT32, int8=True), slots=3, max_tokens=64
+    )
     none = torch.zeros(0, dtype=torch.int64)
     texts = [torch.arange(9), torch.arange(20, 35), torch.arange(40, 42)]
 
@@ -171,9 +174,9 @@ def test_the_vocoder_is_quick_where_its_weights_bear_it(
     small_checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exact, told = load_vocoder(small_checkpoint, CPU, FLOAT32)
-    assert (exact._hift.dtype, told) == (FLOAT32, "fp32")
+    assert (exact.dtype, told) == (FLOAT32, "fp32")
     half, told = load_vocoder(small_checkpoint, CPU, FP16)
-    assert half._hift.dtype == FP16
+    assert half.dtype == FP16
     assert told.startswith("fp16, ")
     assert LEAST_SNR_DB < float(told.split()[1]) < 80
     assert not caplog.records
@@ -188,7 +191,7 @@ def test_a_vocoder_that_half_precision_spoils_stays_exact(
     state[name] *= 300.0
     torch.save(state, tmp_path / "hift.pt")
     vocoder, told = load_vocoder(tmp_path, CPU, BF16)
-    assert vocoder._hift.dtype == FLOAT32
+    assert vocoder.dtype == FLOAT32
     assert told.startswith("fp32: bf16 would have")
     assert "the vocoder runs in fp32" in caplog.text
 

@@ -22,6 +22,7 @@ from benchmarks.takes import Take  # noqa: E402
 
 from cosyserve_workers.native.lm.sampling import Sampler  # noqa: E402
 from cosyserve_workers.native.memory_plan import Room  # noqa: E402
+from cosyserve_workers.native.models import ModelFolder  # noqa: E402
 from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
 from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Voice  # noqa: E402
@@ -119,7 +120,7 @@ def test_imagined_networks_do_what_real_ones_do(
         return draws
 
     subject = Simulation(Flat(), way, take, [0.0, 0.0, 4.0, 6.0])
-    real = Networks.load(small_checkpoint, MACHINE, Precision("fp32"), way, around)
+    real = Networks.load(ModelFolder.at(small_checkpoint), MACHINE, Precision("fp32"), way, around)
     both = Both(real, subject._networks)
     subject._networks = both  # type: ignore[assignment]
     heard = subject.run()

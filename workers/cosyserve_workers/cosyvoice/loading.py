@@ -37,6 +37,11 @@ def load(config: EngineConfig, machine: Machine) -> Loaded:
     problems = model_folder_problems(folder)
     if problems:
         raise LoadError(problems[0])
+    if config.language_model_file != "llm.pt":
+        raise LoadError(
+            f"the CosyVoice library reads llm.pt, not {config.language_model_file}: set model.language_model_file to "
+            "llm.pt, or model.engine to native"
+        )
     model = model_in(folder)
     assert model is not None  # a folder without problems holds one
     asked = choose(config, machine)

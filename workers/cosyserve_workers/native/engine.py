@@ -24,9 +24,8 @@ log = logging.getLogger(__name__)
 
 
 class NativeEngine:
-    """CosyVoice2, run by our own code: any number of streams share each step of the networks."""
+    """A model, run by our own code: any number of streams share each step of the networks."""
 
-    model_type = "CosyVoice2"
     sample_rate = SAMPLE_RATE
 
     def __init__(
@@ -37,6 +36,7 @@ class NativeEngine:
         plan: Plan,
         details: Mapping[str, str],
     ) -> None:
+        self.model_type = networks.model.name
         self.streams = plan.slots
         self.details = details
         self._writer = writer
@@ -73,7 +73,7 @@ class NativeEngine:
             # The next block of text is prepared while this one is spoken.
             for segment in segments:
                 if not segment.text:
-                    yield np.zeros(round(segment.silence_s * SAMPLE_RATE), np.float32)
+                    yield np.zeros(round(segment.pause_s * SAMPLE_RATE), np.float32)
                     continue
                 utterance.say(segment)
                 yield from utterance.made()

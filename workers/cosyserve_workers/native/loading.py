@@ -1,6 +1,7 @@
 """From a configuration to a loaded engine; whatever goes wrong on the way is one line that names the remedy."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +15,11 @@ from cosyserve_workers.native.features.voice import FeatureExtractor
 from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.lm.program import PREFILL_BUCKETS
 from cosyserve_workers.native.memory_plan import GIB, Room
+from cosyserve_workers.native.models import ModelFolder
 from cosyserve_workers.native.networks import Around, Networks, Plan
-from cosyserve_workers.native.precision import Precision, Processor, choose
+from cosyserve_workers.native.precision import Processor, choose
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.torch_device import find_device
-
-YAML = "cosyvoice2.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +50,18 @@ class Machine:
 
 
 def create(config: EngineConfig, machine: Machine | None = None, around: Around | None = None) -> NativeEngine:
-    """Load an official CosyVoice2 folder.
+    """Load an official CosyVoice2 or CosyVoice3 folder.
 
     machine: where to, `Machine.here` if None. around: for the sampler, of a measurement. Raises LoadError.
     """
     machine = machine or Machine.here(config.device, config.sharing)
     folder = Path(config.model_dir)
-    _check_folder(folder)
+    of_model = ModelFolder.at(folder, config.language_model_file)
     precision = choose(config.precision, config.language_model, machine.device, machine.processor)
-    writer = ScriptWriter(folder, marks=config.model_marks, text=config.text)
-    extractor = FeatureExtractor.load(folder, machine.device)
+    writer = ScriptWriter(folder, of_model.model, marks=config.model_marks, text=config.text)
+    extractor = FeatureExtractor.load(folder, machine.device, of_model.model)
     plan = _plan(config, machine)
-    networks = _load_networks(folder, machine, precision, plan, around)
+    networks = _with_helpers(lambda: Networks.load(of_model, machine.room, precision, plan, around), machine)
     if writer.vocabulary > networks.text_vocabulary:
         raise LoadError(
             f"{folder}: its tokenizer has {writer.vocabulary} ids, its language model {networks.text_vocabulary}: "
@@ -84,21 +84,14 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
     return NativeEngine(writer, extractor, networks, plan, details)
 
 
-def _load_networks(folder: Path, machine: Machine, precision: Precision, plan: Plan, around: Around | None) -> Networks:
+def _with_helpers(load: Callable[[], Networks], machine: Machine) -> Networks:
     try:
-        return on_a_passing_thread(lambda: Networks.load(folder, machine.room, precision, plan, around))
+        return on_a_passing_thread(load)
     except torch.OutOfMemoryError as error:
         raise LoadError(
             f"{machine.name} has too little memory free ({str(error).partition('. ')[0]}): end what else uses it, or "
             "lower model.streams, model.state_budget_gib or workers.count"
         ) from error
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise LoadError(f"there is no model folder {folder}: set model.dir, or get the weights with `make model`")
-    if not (folder / YAML).is_file():
-        raise LoadError(f"{folder} has no {YAML}: the engine native runs CosyVoice2; for CosyVoice3 use cosyvoice")
 
 
 def _plan(config: EngineConfig, machine: Machine) -> Plan:

@@ -16,8 +16,6 @@ GRAPHS = GIB
 """Of CUDA graphs, between their steps' beginnings and ends, and of the libraries' workspaces. An estimate."""
 MOST_STATE_ON_CPU = 12 * GIB
 """A stream's second takes 0.23 GB there: more would seldom be used, and others need memory too."""
-HALVED = ("llm.pt", "flow.pt")
-"""Files whose weights are of the chosen precision; they are read as float32."""
 WHOLE = ("hift.pt",)
 
 
@@ -79,9 +77,11 @@ def plan_memory(room: Room, weights: int, keys_values: int, wanted_state: int = 
     return MemoryPlan(weights, keys_values, wanted_state or own_choice, graphs, WORK, room.share, room.workers)
 
 
-def weights_bytes(folder: Path, dtype: torch.dtype) -> int:
-    """What a model folder's weights will take, by the size of their files."""
+def weights_bytes(folder: Path, dtype: torch.dtype, language_model: str = "llm.pt") -> int:
+    """What a model folder's weights will take, by the size of their files. language_model: the file of that network."""
+    # These come as float32, and are of the chosen precision in memory.
+    halves = (language_model, "flow.pt")
     halved, whole = (
-        sum((folder / name).stat().st_size for name in names if (folder / name).is_file()) for names in (HALVED, WHOLE)
+        sum((folder / name).stat().st_size for name in names if (folder / name).is_file()) for names in (halves, WHOLE)
     )
     return halved * dtype.itemsize // torch.float32.itemsize + whole

@@ -1,12 +1,12 @@
-"""The three networks, and what each turn does with them for the requests that take part in it.
+"""The three networks of a model, and what each turn does with them for the requests that take part in it.
 
 One thread alone may use them. Nothing here decides whose turn it is (`scheduler`) or waits for anybody (`driver`).
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,20 +20,23 @@ from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.width_choice import measure_widths
-from cosyserve_workers.native.half_vocoder import load_vocoder
+from cosyserve_workers.native.half_vocoder import AnyVocoder, load_vocoder
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
 from cosyserve_workers.native.lm.program import NO_TOKENS, Draws, TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits
+from cosyserve_workers.native.lm.silence import SILENT, Silence
 from cosyserve_workers.native.lm.weights import load_weights
 from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, weights_bytes
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, ModelFolder
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
 from cosyserve_workers.native.transfers import Fetched
 from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Spoken, Voice
-from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
+from cosyserve_workers.native.vocoder.causal_stream import CausalVocoderStream
+from cosyserve_workers.native.vocoder.stream import VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096
 """Of the language model, for each stream: an instruction, 30 s of a prompt with its text, and the longest segment."""
@@ -86,17 +89,18 @@ class _Models(NamedTuple):
     lm: LanguageModel
     program: TokenProgram
     flow: Flow
-    vocoder: Vocoder
+    vocoder: AnyVocoder
 
 
 class Networks:
     """Language model, flow and vocoder of one model folder.
 
-    plan: how much is done at a time. memory: within how much.
+    plan: how much is done at a time. memory: within how much. model: whose networks they are.
     """
 
-    def __init__(self, models: _Models, plan: Plan, memory: MemoryPlan) -> None:
+    def __init__(self, models: _Models, plan: Plan, memory: MemoryPlan, model: Model = COSYVOICE2) -> None:
         lm, program, flow, vocoder = models
+        self.model = model
         self.memory = memory
         self.found: Mapping[str, str] = {}
         """What was settled by trial while loading, in words: `lanes` of the flow, precision of the `vocoder`."""
@@ -112,27 +116,35 @@ class Networks:
         self._budget = memory.state
         self._lanes = flow.lanes
         self._chunk_tokens = plan.chunk_tokens
+        self._silent = SILENT if model is COSYVOICE3 else frozenset[int]()
         self._requests: dict[int, Request] = {}
         self._free = list(range(lm.slots))
 
     @classmethod
     def load(
-        cls, model_dir: Path, room: Room, precision: Precision, plan: Plan, around: Around | None = None
+        cls,
+        folder: ModelFolder,
+        room: Room,
+        precision: Precision,
+        plan: Plan,
+        around: Around | None = None,
     ) -> "Networks":
-        """Load an official CosyVoice2 folder. around: for the sampler. Raises LoadError."""
-        device, dtype = room.device, precision.dtype
-        weights = load_weights(model_dir, device, dtype, int8=precision.int8)
+        """Load an official folder of either model. around: for the sampler. Raises LoadError."""
+        model, device, dtype = folder.model, room.device, precision.dtype
+        weights = load_weights(folder, device, dtype, int8=precision.int8)
         lm = LanguageModel(weights, plan.slots, MAX_POSITIONS)
-        memory = plan_memory(room, weights_bytes(model_dir, dtype), lm.remembers_bytes, plan.wanted_state)
-        flow = Flow.load(model_dir, device, dtype, Lanes(plan.lanes))
+        taken = weights_bytes(folder.path, dtype, folder.language_model)
+        memory = plan_memory(room, taken, lm.remembers_bytes, plan.wanted_state)
+        flow = Flow.load(folder.path, device, dtype, Lanes(plan.lanes), model)
         lanes = choose_lanes(flow)
         if plan.wanted_state or device.type == "cuda":
             flow.pool.reserve(memory.state)
-        vocoder, runs_in = load_vocoder(model_dir, device, precision.vocoder)
+        vocoder, runs_in = load_vocoder(folder.path, device, precision.vocoder, model)
+        vocoder.reserve(MAX_SPOKEN * FRAMES_PER_TOKEN)
         sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)
         record = CudaRecorder() if device.type == "cuda" else None
         program = TokenProgram(lm, around(sampler) if around else sampler, record)
-        networks = cls(_Models(lm, program, flow, vocoder), plan, memory)
+        networks = cls(_Models(lm, program, flow, vocoder), plan, memory, model)
         networks.found = {"lanes": lanes, "vocoder": runs_in}
         return networks
 
@@ -180,7 +192,8 @@ class Networks:
         opening = self._openings.find(words)
         if opening is not None:
             rest = rest[opening.positions :]
-        request.segments.append(Spoken(request.added, rest, limits, words, opening, segment.silence_s))
+        silence = Silence(self._silent)
+        request.segments.append(Spoken(request.added, rest, limits, words, opening, silence, segment.pause_s))
         request.added += 1
         return len(rest)
 
@@ -236,12 +249,14 @@ class Networks:
 
     def _take(self, request: Request, spoken: Spoken, token: int) -> Drawn:
         speech = token not in self._lm.stops
-        if speech:
+        kept = speech and spoken.silence.keeps(token)
+        if kept:
             spoken.tokens.append(token)
-        spoken.ended = not speech or len(spoken.tokens) >= spoken.limits[1]
+        spoken.drawn += speech
+        spoken.ended = not speech or spoken.drawn >= spoken.limits[1]
         if spoken.ended:
             self._lm.release(request.slot)
-        return Drawn(speech, spoken.ended)
+        return Drawn(kept, spoken.ended)
 
     def solve(self, requests: Sequence[Request]) -> list[Sound]:
         """Make the next chunk of each, of the first of its segments that is not heard to the end."""
@@ -251,7 +266,9 @@ class Networks:
             flow_step, more = self._flow_step(request, request.segments[0], promised)
             promised += more
             steps.append(_Step(request, request.segments[0], flow_step))
+        # Shared by all lanes.
         self._flow.reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
+        self._vocoder.reserve(max(map(_frames_spoken, steps)))
         sounds = self._lanes.run(self._speak, steps)
         for step in steps:
             if step.flow.final:
@@ -302,7 +319,7 @@ class Networks:
             spoken.flow.state_bytes for request in self._requests.values() for spoken in request.segments if spoken.flow
         )
 
-    def _voice_of(self, request: Request, spoken: Spoken) -> VocoderStream:
+    def _voice_of(self, request: Request, spoken: Spoken) -> VocoderStream | CausalVocoderStream:
         if spoken.vocoder is None:
             noise = np.random.SeedSequence((request.seed, spoken.index)).generate_state(1)
             spoken.vocoder = self._vocoder.open(int(noise[0]))
@@ -318,10 +335,15 @@ def _paced(step: _Step, mel: Tensor) -> Tensor:
     return step.spoken.stretch.push(mel[None], last=step.flow.final)[0]
 
 
+def _frames_spoken(step: _Step) -> int:
+    """How many frames at most a segment has at its own pace, when this chunk is made."""
+    return math.ceil(step.spoken.handed_on * FRAMES_PER_TOKEN / step.request.speed) + 1
+
+
 def _sound(step: _Step, samples: Tensor) -> Sound:
     stream = step.flow.stream
-    if step.flow.final and step.spoken.silence_s:
-        samples = pad(samples, (0, round(step.spoken.silence_s * SAMPLE_RATE)))
+    if step.flow.final and step.spoken.pause_s:
+        samples = pad(samples, (0, round(step.spoken.pause_s * SAMPLE_RATE)))
     solved = max(stream.frames_done // FRAMES_PER_TOKEN - len(stream.voice.tokens), 0)
     chunk = Chunk(solved, len(samples) / SAMPLE_RATE, step.flow.final, step.flow.keep)
     return Sound(samples.float().cpu().numpy(), chunk)

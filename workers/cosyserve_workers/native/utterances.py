@@ -13,7 +13,9 @@ from cosyserve_workers.mel_stretch import Stretch
 from cosyserve_workers.native.features.voice import VoiceFeatures
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lm.attention import KeysAndValues
+from cosyserve_workers.native.lm.silence import Silence
 from cosyserve_workers.native.scheduler import Chunk
+from cosyserve_workers.native.vocoder.causal_stream import CausalVocoderStream
 from cosyserve_workers.native.vocoder.stream import VocoderStream
 
 
@@ -21,13 +23,13 @@ from cosyserve_workers.native.vocoder.stream import VocoderStream
 class Segment:
     """What the language model is given for one segment: ids of what precedes the text, of the text, speech tokens.
 
-    silence_s: what follows when it is said.
+    pause_s: what follows when it is said.
     """
 
     prompt_text: Sequence[int]
     text: Sequence[int]
     prompt_speech: Sequence[int]
-    silence_s: float = 0.0
+    pause_s: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -44,7 +46,7 @@ class Voice:
 
 
 class Drawn(NamedTuple):
-    """token: whether the step gave a speech token. ended: whether the segment's speech ends."""
+    """token: whether the step gave a token that is spoken. ended: whether the segment's speech ends."""
 
     token: bool
     ended: bool
@@ -70,16 +72,20 @@ class Spoken:
     """What it begins with, before its text."""
     opening: KeysAndValues | None
     """What the language model remembers of that, if it is known already; it is then no part of `rest`."""
-    silence_s: float
+    silence: Silence
+    pause_s: float
     """What follows its sound."""
     tokens: list[int] = field(default_factory=list)
+    """Those that are spoken."""
+    drawn: int = 0
+    """How many there were, of which some were not kept."""
     asked: int = 0
     """How many steps were launched that draw one of them."""
     ended: bool = False
     handed_on: int = 0
     """How many of the tokens the flow has."""
     flow: FlowStream | None = None
-    vocoder: VocoderStream | None = None
+    vocoder: VocoderStream | CausalVocoderStream | None = None
     stretch: Stretch | None = None
 
     @property

@@ -11,7 +11,7 @@ from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.silence import MOST_IN_A_ROW, SILENT, Silence
 from cosyserve_workers.native.lm.weights import END, FILL, SOS, STOP, TASK, load_weights
-from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, ModelFolder
 from tests.model.native.lm.newer_reference import LanguageReference
 
 CPU = torch.device("cpu")
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def model(small_checkpoint_3: Path) -> LanguageModel:
-    return LanguageModel(load_weights(small_checkpoint_3, CPU, torch.float32, model=COSYVOICE3), 4, 256)
+    return LanguageModel(load_weights(ModelFolder(small_checkpoint_3, COSYVOICE3), CPU, torch.float32), 4, 256)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_every_id_after_the_sounds_ends_the_speech(model: LanguageModel) -> None
 
 def test_the_other_models_weights_are_refused(small_checkpoint: Path, small_checkpoint_3: Path) -> None:
     with pytest.raises(LoadError, match=r"is the language model of CosyVoice2, cosyvoice3.yaml says CosyVoice3"):
-        load_weights(small_checkpoint, CPU, torch.float32, model=COSYVOICE3)
+        load_weights(ModelFolder(small_checkpoint, COSYVOICE3), CPU, torch.float32)
     with pytest.raises(LoadError, match=r"is the language model of CosyVoice3, cosyvoice2.yaml says CosyVoice2"):
-        load_weights(small_checkpoint_3, CPU, torch.float32, model=COSYVOICE2)
+        load_weights(ModelFolder(small_checkpoint_3, COSYVOICE2), CPU, torch.float32)
 
 
 def test_a_pause_is_cut_after_five_tokens() -> None:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.native.vocoder.causal import CausalHift
 from cosyserve_workers.native.vocoder.causal_source import FixedNoise, SteppedSource, rows
-from cosyserve_workers.native.vocoder.causal_stream import RIGHT_FRAMES, CausalVocoder, CausalVocoderStep
+from cosyserve_workers.native.vocoder.causal_stream import RIGHT_FRAMES, CausalVocoder
+from cosyserve_workers.native.vocoder.stream import VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
 from tests.model.native.vocoder.causal_reference import VocoderReference
 
@@ -46,10 +48,10 @@ def table() -> Tensor:
 
 def speak(vocoder: CausalVocoder, mel: Tensor, cuts: Sequence[int]) -> list[Tensor]:
     """The sound of the mel in pieces of these lengths."""
-    stream = vocoder.open()
+    stream = vocoder.open(0)
     pieces = torch.split(mel, list(cuts), dim=1)
     last = len(pieces) - 1
-    return [vocoder.advance([CausalVocoderStep(stream, piece, index == last)])[0] for index, piece in enumerate(pieces)]
+    return [vocoder.advance([VocoderStep(stream, piece, index == last)])[0] for index, piece in enumerate(pieces)]
 
 
 def worst(got: Tensor, wanted: Tensor) -> float:
@@ -102,11 +104,11 @@ def test_the_shortest_segments(
 def test_streams_in_one_batch_are_as_alone(vocoder: CausalVocoder, mel: Tensor) -> None:
     mels = [mel, mel.flip(1), mel.roll(7, 1)]
     cuts = [[50, 81], [51, 80], [50, 81]]
-    streams = [vocoder.open() for _ in mels]
+    streams = [vocoder.open(0) for _ in mels]
     audio: list[list[Tensor]] = [[], [], []]
     for turn in range(2):
         steps = [
-            CausalVocoderStep(stream, torch.split(one, cut, dim=1)[turn], turn == 1)
+            VocoderStep(stream, torch.split(one, cut, dim=1)[turn], turn == 1)
             for stream, one, cut in zip(streams, mels, cuts, strict=True)
         ]
         for heard, piece in zip(audio, vocoder.advance(steps), strict=True):
@@ -123,6 +125,12 @@ def test_the_other_models_vocoder_is_refused(small_checkpoint_3: Path, tmp_path:
     torch.save(state, tmp_path / "hift.pt")
     with pytest.raises(LoadError, match="not a CosyVoice3 vocoder"):
         CausalVocoder.load(tmp_path, CPU, torch.float32)
+
+
+@pytest.mark.parametrize(("model", "folder"), [(COSYVOICE2, "small_checkpoint_3"), (COSYVOICE3, "small_checkpoint")])
+def test_the_other_models_vocoder_is_named(request: pytest.FixtureRequest, model: Model, folder: str) -> None:
+    with pytest.raises(LoadError, match=rf"is the vocoder of CosyVoice.*{model.yaml} says {model.name}"):
+        HiftWeights(request.getfixturevalue(folder), CPU, model)
 
 
 # The source
@@ -183,5 +191,5 @@ def test_noise_is_drawn_as_far_as_it_is_needed() -> None:
 
 
 def test_reach_is_worked_out_from_the_kernels(small_checkpoint_3: Path) -> None:
-    hift = CausalHift(HiftWeights(small_checkpoint_3, CPU))
+    hift = CausalHift(HiftWeights(small_checkpoint_3, CPU, COSYVOICE3))
     assert hift.left_frames == 29

@@ -102,7 +102,7 @@ def a_day(vocoder: Vocoder, dice: random.Random, turns: int) -> int:
     return given
 
 
-def step_of(stream: Any, pace: Stretch, dice: random.Random) -> VocoderStep:
+def step_of(stream: Any, pace: Stretch, dice: random.Random) -> VocoderStep[Any]:
     final = dice.random() < 0.4
     frames = dice.choice([1, 2, 20, 46, 50, 68, 100])
     return VocoderStep(stream, pace.push(torch.randn(1, 80, frames), last=final)[0], final)

@@ -1,4 +1,4 @@
-"""CosyVoice2's language model: text and a voice's tokens in, scores of the next speech token out, many streams at once.
+"""The language model: text and a voice's tokens in, scores of the next speech token out, many streams at once.
 
 Qwen2's decoder (Yang et al. 2024, arXiv:2407.10671) between a speech embedding and a speech head (upstream: `Qwen2LM`),
 for inference alone. One thread at a time may use a model.
@@ -24,6 +24,7 @@ from cosyserve_workers.native.lm.attention import (
     Turns,
 )
 from cosyserve_workers.native.lm.weights import Sizes, Weights, load_weights
+from cosyserve_workers.native.models import COSYVOICE2, ModelFolder
 from cosyserve_workers.native.transfers import send
 
 _SOS, _TASK = 0, 1
@@ -63,7 +64,7 @@ class LanguageModel:
         cls, model_dir: Path, device: torch.device, dtype: torch.dtype, slots: int, max_tokens: int
     ) -> "LanguageModel":
         """Read the model from an official CosyVoice2 folder. Raises LoadError."""
-        return cls(load_weights(model_dir, device, dtype), slots, max_tokens)
+        return cls(load_weights(ModelFolder(model_dir, COSYVOICE2), device, dtype), slots, max_tokens)
 
     @property
     def stops(self) -> range:

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.linear import Int8Linear, Linear, Product
-from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
+from cosyserve_workers.native.models import COSYVOICE2, Model, ModelFolder, of_the_other
 from cosyserve_workers.native.state_dicts import read_state_dict
 
-FILE = "llm.pt"
 QWEN_FOLDER = "CosyVoice-BlankEN"
 STOP = 6561
 """The first id that is no sound: it and those after it end the speech."""
@@ -81,17 +80,16 @@ class Weights:
     start: Tensor
 
 
-def load_weights(
-    model_dir: Path, device: torch.device, dtype: torch.dtype, *, int8: bool = False, model: Model = COSYVOICE2
-) -> Weights:
+def load_weights(folder: ModelFolder, device: torch.device, dtype: torch.dtype, *, int8: bool = False) -> Weights:
     """Read `llm.pt` and `CosyVoice-BlankEN/config.json`. int8: whether the layers' matrices become bytes.
 
-    model: whose the folder is; what does not belong to it is told by names and shapes.
+    What does not belong to the folder's model is told by names and shapes.
 
     Upstream's text head (`llm.model.lm_head`), which nothing in speech uses, stays in the file. Raises LoadError.
     """
-    config = _read_config(model_dir / QWEN_FOLDER / "config.json")
-    return _Reader(model_dir / FILE, device, dtype, Int8Linear if int8 else Linear, model).weights(config)
+    config = _read_config(folder.path / QWEN_FOLDER / "config.json")
+    path = folder.path / folder.language_model
+    return _Reader(path, device, dtype, Int8Linear if int8 else Linear, folder.model).weights(config)
 
 
 @dataclass(frozen=True)
@@ -194,11 +192,7 @@ class _Reader:
     def _check(self, vocab: int) -> None:
         """Whether it is of the folder's model: the one before CosyVoice3 begins its input with a table of its own."""
         if ("llm_embedding.weight" in self._state) is not (self._model is COSYVOICE2):
-            other = COSYVOICE3 if self._model is COSYVOICE2 else COSYVOICE2
-            raise LoadError(
-                f"{self._path} is the language model of {other.name}, {self._model.yaml} says {self._model.name}: all "
-                "files must be of one model; download the folder again"
-            )
+            raise of_the_other(self._model, self._path, "language model")
         least = STOP if self._model is COSYVOICE2 else FILL
         if vocab <= least:
             raise LoadError(f"{self._path} knows {vocab} speech tokens, {self._model.name} has more than {least}")

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.vocoder.blocks import DILATIONS
 from cosyserve_workers.native.vocoder.hift import AUDIO_LIMIT, LAST_SLOPE, MAX_MAGNITUDE, SLOPE
 from cosyserve_workers.native.vocoder.reach import Span
-from cosyserve_workers.native.vocoder.weights import FILE_NAME, SAMPLES_PER_FRAME, Convolution, HiftWeights
+from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, Convolution, HiftWeights
 
 PITCH_LEFT, PITCH_RIGHT = 8, 3
 """Frames of mel that the pitch of a frame depends on."""
@@ -95,13 +94,9 @@ class _Upsampling:
 
 
 class CausalHift:
-    """The generator with folded weights. dtype: of its convolutions; pitch is float64 whatever it is.
-
-    Raises LoadError where the weights are of another vocoder.
-    """
+    """The generator with folded weights. dtype: of its convolutions; pitch is float64 whatever it is."""
 
     def __init__(self, weights: HiftWeights, dtype: torch.dtype = torch.float32) -> None:
-        _check(weights)
         self.sizes = sizes = weights.sizes
         self.dtype = dtype
         self._pitch = [_exact(weights, f"f0_predictor.condnet.{2 * index}") for index in range(5)]
@@ -209,16 +204,6 @@ class CausalHift:
         phase = x[:, bins:].float().sin()
         audio = torch.istft(torch.polar(magnitude, phase), self.sizes.fft, self.sizes.hop, window=self._window)
         return audio.clamp(-AUDIO_LIMIT, AUDIO_LIMIT)
-
-
-def _check(weights: HiftWeights) -> None:
-    """The names are CosyVoice2's as well: shapes tell. Raises LoadError."""
-    kernels = [weights.convolution(name).weight.shape[-1] for name in ("conv_pre", "f0_predictor.condnet.0")]
-    if kernels != [MEL_RIGHT + 1, PITCH_RIGHT + 1]:
-        raise LoadError(
-            f"{FILE_NAME} is not a CosyVoice3 vocoder (its first convolutions see {kernels[0]} and {kernels[1]} frames,"
-            f" not {MEL_RIGHT + 1} and {PITCH_RIGHT + 1}): all files must be of one model; download the folder again"
-        )
 
 
 def _exact(weights: HiftWeights, name: str) -> Convolution:

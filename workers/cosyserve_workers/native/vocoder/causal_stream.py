@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.models import COSYVOICE3
 from cosyserve_workers.native.vocoder.causal import MEL_RIGHT, PITCH_LEFT, PITCH_RIGHT, CausalHift
 from cosyserve_workers.native.vocoder.causal_source import SteppedSource
 from cosyserve_workers.native.vocoder.reach import Span
+from cosyserve_workers.native.vocoder.stream import VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
 
 RIGHT_FRAMES = MEL_RIGHT + 1
@@ -36,14 +38,6 @@ class CausalVocoderStream:
     """How many frames of `mel` were given out already."""
 
 
-class CausalVocoderStep(NamedTuple):
-    """mel: [mels, t] new frames, t may be 0. final: the segment ends with them."""
-
-    stream: CausalVocoderStream
-    mel: Tensor
-    final: bool
-
-
 class CausalVocoder:
     """Mel in, audio out, many streams in one call."""
 
@@ -54,19 +48,29 @@ class CausalVocoder:
     @classmethod
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "CausalVocoder":
         """Read `hift.pt`. dtype: of the convolutions. Raises LoadError."""
-        weights = HiftWeights(model_dir, device)
+        return cls.of(HiftWeights(model_dir, device, COSYVOICE3), dtype)
+
+    @classmethod
+    def of(cls, weights: HiftWeights, dtype: torch.dtype) -> "CausalVocoder":
+        """The one of these weights."""
         return cls(CausalHift(weights, dtype), SteppedSource.of(weights))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its convolutions."""
+        return self._hift.dtype
 
     def reserve(self, frames: int) -> None:
         """Make what is shared ready for segments of so many frames."""
         self._source.reserve(frames)
 
-    def open(self) -> CausalVocoderStream:
-        """A new segment. There is no randomness in it, so it takes no seed."""
+    def open(self, seed: int) -> CausalVocoderStream:
+        """A new segment. There is no randomness in it, whatever the seed."""
+        del seed
         return CausalVocoderStream()
 
     @torch.inference_mode()
-    def advance(self, steps: Sequence[CausalVocoderStep]) -> list[Tensor]:
+    def advance(self, steps: Sequence[VocoderStep[CausalVocoderStream]]) -> list[Tensor]:
         """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
         windows = [self._window(step) for step in steps]
         audio = [torch.zeros(0, device=self._hift.device) for _ in steps]
@@ -83,7 +87,7 @@ class CausalVocoder:
             self._remember(step.stream, window)
         return audio
 
-    def _window(self, step: CausalVocoderStep) -> "_Window":
+    def _window(self, step: VocoderStep[CausalVocoderStream]) -> "_Window":
         stream = step.stream
         mel = step.mel if stream.mel is None else torch.cat([stream.mel, step.mel], dim=1)
         frames = mel.shape[1]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,10 +43,13 @@ class VocoderStream:
     """How many of them were given out as sound."""
 
 
-class VocoderStep(NamedTuple):
+OfStream = TypeVar("OfStream")
+
+
+class VocoderStep(NamedTuple, Generic[OfStream]):
     """mel: [mels, t] new frames, t may be 0. final: the segment ends with them."""
 
-    stream: VocoderStream
+    stream: OfStream
     mel: Tensor
     final: bool
 
@@ -65,8 +68,20 @@ class Vocoder:
     @classmethod
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Vocoder":
         """Read `hift.pt`. Raises LoadError."""
-        weights = HiftWeights(model_dir, device)
+        return cls.of(HiftWeights(model_dir, device), dtype)
+
+    @classmethod
+    def of(cls, weights: HiftWeights, dtype: torch.dtype) -> "Vocoder":
+        """The one of these weights. dtype: of the convolutions."""
         return cls(Hift(weights, dtype), HarmonicSource.of(weights))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its convolutions."""
+        return self._hift.dtype
+
+    def reserve(self, frames: int) -> None:
+        """Make what is shared ready for segments of so many frames: its noise is worked out place by place."""
 
     def open(self, seed: int) -> VocoderStream:
         """A new segment."""
@@ -76,7 +91,7 @@ class Vocoder:
         return VocoderStream(key_of(seed), mel, Carried(pitch[1:], pitch[0]))
 
     @torch.inference_mode()
-    def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
+    def advance(self, steps: Sequence[VocoderStep[VocoderStream]]) -> list[Tensor]:
         """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
         heard = _Heard(steps)
         cut = [self._windows.cut(step.stream.given, step.stream.known, final=step.final) for step in steps]
@@ -118,7 +133,7 @@ class _Row(NamedTuple):
 class _Heard:
     """The mel of all steps side by side, which windows are taken from at one go. The streams remember its end."""
 
-    def __init__(self, steps: Sequence[VocoderStep]) -> None:
+    def __init__(self, steps: Sequence[VocoderStep[VocoderStream]]) -> None:
         # What lies beyond a signal's ends is the first frame.
         parts = [steps[0].mel.new_zeros(len(steps[0].mel), 1)]
         self._begins: list[int] = []

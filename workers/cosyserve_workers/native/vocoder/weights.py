@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, of_the_other
 from cosyserve_workers.native.state_dicts import read_state_dict
 
 FILE_NAME = "hift.pt"
 SAMPLES_PER_FRAME = 480
 """24 kHz audio over 50 Hz mel frames."""
+_FIRST = ("conv_pre", "f0_predictor.condnet.0")
+_FIRST_SEE = {COSYVOICE2: (7, 3), COSYVOICE3: (5, 4)}
+"""How many frames of mel the first convolutions see, of sound and of pitch: the two models' tensors have the same
+names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,20 @@ class HiftSizes:
 
 
 class HiftWeights:
-    """The state dict in float32, read by name. Raises LoadError where the file is not what it should be."""
+    """The state dict in float32, read by name. Raises LoadError where the file is not what it should be.
 
-    def __init__(self, model_dir: Path, device: torch.device) -> None:
+    model: whose folder it is.
+    """
+
+    def __init__(self, model_dir: Path, device: torch.device, model: Model = COSYVOICE2) -> None:
         self._path = model_dir / FILE_NAME
+        self._model = model
         # The published file has the training checkpoint's prefix in some releases.
         self._tensors = {
             name.removeprefix("generator."): tensor.to(device, torch.float32, copy=True)
             for name, tensor in read_state_dict(self._path).items()
         }
+        self._check()
         self.sizes = self._sizes()
 
     def tensor(self, name: str) -> Tensor:
@@ -62,7 +72,7 @@ class HiftWeights:
             return self._tensors[name]
         except KeyError:
             raise LoadError(
-                f"{self._path} is not a CosyVoice2 vocoder: it has no {name!r}; download it again"
+                f"{self._path} is not a {self._model.name} vocoder: it has no {name!r}; download it again"
             ) from None
 
     def convolution(self, name: str) -> Convolution:
@@ -79,6 +89,18 @@ class HiftWeights:
         """How many modules the list `prefix` has."""
         heads = {name[len(prefix) + 1 :].partition(".")[0] for name in self._tensors if name.startswith(f"{prefix}.")}
         return len(heads)
+
+    def _check(self) -> None:
+        found = tuple(self.convolution(name).weight.shape[-1] for name in _FIRST)
+        own = _FIRST_SEE[self._model]
+        if found == own:
+            return
+        if found in _FIRST_SEE.values():
+            raise of_the_other(self._model, self._path, "vocoder")
+        raise LoadError(
+            f"{self._path} is not a {self._model.name} vocoder (its first convolutions see {found[0]} and {found[1]} "
+            f"frames, not {own[0]} and {own[1]}): all files must be of one model; download the folder again"
+        )
 
     def _sizes(self) -> HiftSizes:
         ups = self.count("ups")
