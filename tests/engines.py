@@ -192,6 +192,12 @@ def _tear(job_id: int, index: int, size: int) -> None:
 create = Scripted
 
 
+class Newer(Scripted):
+    """One that says it is CosyVoice3."""
+
+    model_type = "CosyVoice3"
+
+
 class Late(Scripted):
     """Takes LATE_S before each first chunk, whatever is to be said."""
 

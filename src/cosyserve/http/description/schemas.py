@@ -96,6 +96,7 @@ def components(settings: Settings) -> dict[str, Schema]:
                 "object": {"const": "model"},
                 "created": {"type": "integer"},
                 "owned_by": {"type": "string"},
+                "instructions": _instructions(),
             }
         ),
         "Models": record({"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}}),
@@ -194,6 +195,11 @@ def _error() -> Schema:
     )
 
 
+def _instructions() -> Schema:
+    one = record({"name": {"type": "string"}, "instruction": {"type": "string"}})
+    return {"type": "array", "items": one, "description": "Those that the model is known to follow."}
+
+
 def _model_info() -> Schema:
     worker = {
         "worker": {"type": "integer"},
@@ -212,6 +218,7 @@ def _model_info() -> Schema:
             "model_type": nullable("string"),
             "model_dir": nullable("string"),
             "default_instruction": {"type": "string"},
+            "instructions": _instructions(),
             "usage": {"type": "string"},
             "endpoint": {"type": "string"},
             "engine": {"type": "string"},

@@ -1,4 +1,4 @@
-/** What the engine behind the server cannot do is said where one would try it. */
+/** What the engine behind the server cannot do is said where one would try it; what its model is known to do, offered. */
 
 import { byId } from "./dom.js";
 import { say } from "./language.js";
@@ -14,4 +14,9 @@ const DEMO_NOTES = {
 export function noteEngine(engine) {
   if (engine !== "demo") return;
   for (const [id, key] of Object.entries(DEMO_NOTES)) say(byId(id), key);
+}
+
+/** instructions: those that the model is known to follow, as /model_info has them; a reader may write others. */
+export function offerInstructions(instructions) {
+  byId("instructions").replaceChildren(...instructions.map(({ name, instruction }) => new Option(name, instruction)));
 }

@@ -3,7 +3,7 @@
 import { modelInfo, speak, speechAddress } from "./api.js";
 import { curlLine, fileName } from "./curl.js";
 import { byId, save, setReady } from "./dom.js";
-import { noteEngine } from "./engine.js";
+import { noteEngine, offerInstructions } from "./engine.js";
 import { readFigures, showFigures } from "./figures.js";
 import { beginFolds } from "./folds.js";
 import { Heard } from "./heard.js";
@@ -180,9 +180,10 @@ async function onKey() {
 /** What the page has to know of the server before anybody asks for anything. */
 async function greet() {
   await panel.load();
-  const { engine, sample_rate: told } = await modelInfo();
+  const { engine, instructions, sample_rate: told } = await modelInfo();
   rate = told ?? USUAL_RATE;
   noteEngine(engine);
+  offerInstructions(instructions);
   await showWords();
 }
 

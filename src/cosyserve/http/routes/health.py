@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from cosyserve.http.service import service_of
 from cosyserve.pool.status import WorkerState
+from cosyserve.speech.instructions import known_to
 
 RETRY_AFTER_S = "5"
 
@@ -40,6 +41,7 @@ async def model_info(request: Request) -> JSONResponse:
             "model_type": pool.model_type,
             "model_dir": None if model.engine == "demo" else str(model.dir),
             "default_instruction": service.default.instruction,
+            "instructions": known_to(pool.model_type),
             "usage": "Use /synthesize endpoint with 'instruction' parameter (CosyVoice2/3)",
             "endpoint": "/synthesize",
             "engine": model.engine,

@@ -11,6 +11,7 @@ from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.service import Service, service_of
 from cosyserve.http.silence import OrSilence, Silence
 from cosyserve.http.speech_json import read_speech_body
+from cosyserve.speech.instructions import known_to
 from cosyserve.speech.intake import Intake
 from cosyserve.speech.requests import Draft
 
@@ -65,8 +66,14 @@ def _names(service: Service) -> list[str]:
     return [own, *(name for name in MODEL_ALIASES if name != own)]
 
 
-def _described(service: Service, name: str) -> dict[str, str | int]:
-    return {"id": name, "object": "model", "created": service.started_at, "owned_by": "cosyserve"}
+def _described(service: Service, name: str) -> dict[str, object]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.started_at,
+        "owned_by": "cosyserve",
+        "instructions": known_to(service.pool.model_type),
+    }
 
 
 routes = [Route("/v1/audio/speech", speech, methods=["POST"])]
