@@ -74,4 +74,4 @@ class Reading:
     @property
     def text(self) -> str:
         """All that is said, in one line."""
-        return " ".join(segment.text for segment in self.segments)
+        return " ".join(segment.text for segment in self.segments if segment.text)
