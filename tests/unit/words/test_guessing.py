@@ -1,6 +1,7 @@
 """Whose words a number takes where nobody has said the language: those of the words around."""
 
 import pytest
+from num2words import CONVERTER_CLASSES
 
 from cosyserve_words.reading import read
 from cosyserve_words.spans import Options
@@ -49,3 +50,16 @@ def test_english_is_no_other_language(written: str, default: str) -> None:
 )
 def test_units_and_letters_tell_nothing(written: str, spoken: str) -> None:
     assert said(written) == spoken
+
+
+@pytest.mark.parametrize("code", sorted({*CONVERTER_CLASSES, "kk", "nb", "zh", "yue"}))
+def test_no_language_of_num2words_leaves_figures(code: str) -> None:
+    tag = code.replace("_", "-")
+    for written in ("25", "3.5", "3,5", "50 %", "0592", "-5", "12:30", "2024-05-06", "12,50 €", "5 kg", "3-5", "1 000"):
+        spoken = said(written, tag, default=tag)
+        assert spoken
+        assert not any(char in "0123456789%€" for char in spoken), (written, spoken)
+
+
+def test_what_num2words_does_not_know_stays() -> None:
+    assert said("Mti 25 mzuri", "xx", default="xx") == "Mti 25 mzuri"

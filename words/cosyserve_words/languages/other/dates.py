@@ -64,7 +64,7 @@ def _numeric(language: Other) -> _Reader:
     def read(match: re.Match[str], _context: Context) -> str:
         code, of = language.code, _OF.get(language.code, " ")
         day = _day_words(language, match["day"], match.string[: match.start()])
-        month = names.month(int(match["month"]), code)
+        month = re.sub("[0-9]+", lambda found: language.cardinal(found[0]), names.month(int(match["month"]), code))
         return f"{day}{of}{month}{of}{_year_words(language, match['year'])}"
 
     return read

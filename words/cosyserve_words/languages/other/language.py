@@ -34,11 +34,14 @@ class Other(Language):
         return words(digits, self.code, "ordinal") or digits
 
     def digits(self, digits: str) -> str:
+        if not words("1", self.code):
+            return digits
         said = [words(figure, self.code) or figure if figure in "0123456789" else figure for figure in digits]
         return (" " if self.spaced else "").join(said)
 
     def decimal(self, number: str) -> str:
-        return words("0" + number if number.startswith(".") else number, self.code) or number
+        number = "0" + number if number.startswith(".") else number
+        return words(number, self.code) or self.digits(number)
 
     def sign(self, sign: str) -> str:
         return super().sign(sign if sign in self.signs else _INTERNATIONAL.get(sign, sign))

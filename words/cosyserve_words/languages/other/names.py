@@ -37,7 +37,7 @@ CYRILLIC = table(
     "В=electric-volt га=area-hectare м²=area-square-meter км²=area-square-kilometer м³=volume-cubic-meter"
 )
 CYRILLIC_LANGUAGES = frozenset({"ru", "uk", "be", "bg", "kk", "sr"})
-_PERCENT = table("vi=phần_trăm ar=بالمئة he=אחוז hi=प्रतिशत ko=퍼센트")
+_PERCENT = table("vi=phần_trăm ar=بالمئة he=אחוז hi=प्रतिशत tg=фоиз ce=процент ko=퍼센트")
 """Where CLDR has the sign alone."""
 CURRENCIES = table(
     "€=EUR Euro=EUR euro=EUR euros=EUR US$=USD HK$=HKD NT$=TWD R$=BRL A$=AUD C$=CAD $=USD £=GBP ¥=JPY ￥=JPY ₩=KRW "
