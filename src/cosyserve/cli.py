@@ -45,6 +45,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     from cosyserve.client import command as client
     from cosyserve.client.measure import command as measurement
+    from cosyserve_words import command as words
 
     parser = _Parser(prog="cosyserve", description="CosyVoice2 text-to-speech behind HTTP.")
     parser.add_argument("--version", action="version", version=f"cosyserve {__version__}")
@@ -57,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     saying = commands.add_parser("say", help="speak a text with a running server", description="Speak a text.")
     client.add_arguments(saying)
     saying.set_defaults(command=client.run)
+
+    reading = commands.add_parser(
+        "words", help="tell what would be said of a text", description="Tell what would be said, a line a segment."
+    )
+    words.add_arguments(reading)
+    reading.set_defaults(command=_words)
 
     checking = commands.add_parser(
         "check", help="say whether the server would run", description="Say whether `serve` would run with these flags."
@@ -121,6 +128,13 @@ def _stand_in_for_closed_streams() -> None:
             # It has the lowest number that is free.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _words(args: argparse.Namespace) -> int:
+    from cosyserve.protocol import SOUNDS
+    from cosyserve_words import command
+
+    return command.run(args, SOUNDS)
 
 
 def _check(args: argparse.Namespace) -> int:

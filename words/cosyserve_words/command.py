@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """The command's exit status: 0, or 1 where a text or a file asks for what is not taken."""
+def run(options: argparse.Namespace, kept: Iterable[str] = ()) -> int:
+    """The command's exit status: 0, or 1 where a text or a file asks for what is not taken. kept: as in `Options`."""
     try:
         lexicon = load(options.lexicon) if options.lexicon else None
     except (OSError, Unreadable) as refused:
         return _refuse(str(refused))
-    how = Options(options.language, options.default_language, options.markup, lexicon=lexicon)
+    how = Options(options.language, options.default_language, options.markup, kept=frozenset(kept), lexicon=lexicon)
     if options.json:
         return _print_all(_answers(sys.stdin, how, spans=options.spans))
     try:
