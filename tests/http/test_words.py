@@ -17,8 +17,8 @@ from tests.http.wire import check_error
 from tests.serving import ROOT, Script, Server
 
 WORDS = "/v1/text/words"
-HOW = {"language": "pt-BR", "pronunciations": {"nginx": "engine x", "重庆": "虫庆"}}
-IN_A_FORM = {"language": "pt-BR", "pronunciations": '{"nginx": "engine x", "重庆": "虫庆"}'}
+HOW: dict[str, Any] = {"language": "pt-BR", "pronunciations": {"nginx": "engine x", "重庆": "虫庆"}}
+IN_A_FORM: dict[str, Any] = {"language": "pt-BR", "pronunciations": '{"nginx": "engine x", "重庆": "虫庆"}'}
 Ask = Callable[[Server, Script], None]
 
 
@@ -124,7 +124,8 @@ class TestEveryRoute:
 
     @pytest.mark.parametrize(("name", "value"), [("language", "english, please"), ("pronunciations", "nginx=engine x")])
     def test_a_form_that_cannot_be_taken(self, server: Server, name: str, value: str) -> None:
-        check_error(server.speak(text="hello", **{name: value}), 422, "invalid_field", name)
+        fields: dict[str, Any] = {"text": "hello", name: value}
+        check_error(server.speak(**fields), 422, "invalid_field", name)
 
 
 class TestLexicon:
