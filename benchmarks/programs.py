@@ -8,12 +8,15 @@ from typing import Any
 from benchmarks.company import Company
 from benchmarks.counting import Count, Counter
 from benchmarks.native_trace import replaced
+from cosyserve_workers.native.flow.dit import Dit
+from cosyserve_workers.native.flow.dit_encoder import DitEncoder
 from cosyserve_workers.native.flow.encoder import Encoder
 from cosyserve_workers.native.flow.estimator import Estimator
 from cosyserve_workers.native.flow.flow import Flow
 from cosyserve_workers.native.lm.program import TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler
 from cosyserve_workers.native.networks import Networks
+from cosyserve_workers.native.vocoder.causal_stream import CausalVocoder
 from cosyserve_workers.native.vocoder.stream import Vocoder
 
 PARTS: dict[tuple[type, str], str] = {
@@ -22,10 +25,13 @@ PARTS: dict[tuple[type, str], str] = {
     (TokenProgram, "decode"): "decode",
     (Sampler, "step"): "sampler",
     (Encoder, "__call__"): "encoder",
+    (DitEncoder, "__call__"): "encoder",
     (Estimator, "velocity"): "estimator",
+    (Dit, "velocity"): "estimator",
     (Flow, "voice_state"): "voice",
     (Flow, "advance"): "solve",
     (Vocoder, "advance"): "vocoder",
+    (CausalVocoder, "advance"): "vocoder",
     (Networks, "prefill"): "prefill turn",
     (Networks, "decode"): "decode turn",
     (Networks, "collect"): "tokens",

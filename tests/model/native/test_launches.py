@@ -17,9 +17,13 @@ from benchmarks.nowhere import GPU, nowhere  # noqa: E402
 from benchmarks.programs import PARTS, Counted  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from cosyserve_workers.native.flow.dit_sizes import DitSizes  # noqa: E402
+from cosyserve_workers.native.flow.weights import Weights  # noqa: E402
 from cosyserve_workers.native.half_vocoder import load_vocoder  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import VocoderStep  # noqa: E402
 from tests.model.conftest import ROOT  # noqa: E402
+
+CPU = torch.device("cpu")
 
 WAITS = {
     ("segment", 1, 0): {},
@@ -111,6 +115,24 @@ def test_sound_costs_the_same_launches_for_every_batch(small_checkpoint: Path) -
                 assert not counter.count.since(before).asked
     (launches,) = counts
     assert launches <= 260
+
+
+def test_the_newer_model_waits_for_no_more_and_keeps_within_its_launches(small_checkpoint_3: Path) -> None:
+    """A step of its flow is 260 at most at full size, of whose 22 layers each takes nine; in every bucket the same."""
+    counted = list(count_all(small_checkpoint_3, torch.bfloat16, [1, 2], [100]))
+    assert {(one.program, one.streams, one.past): dict(one.count.asked) for one in counted} == WAITS
+    others = list(count_all(small_checkpoint_3, torch.bfloat16, [3], [225]))
+    (steps,) = {*launches(counted, "estimator"), *launches(others, "estimator")}
+    layers = DitSizes.infer(Weights.read(small_checkpoint_3 / "flow.pt", CPU, torch.float32, "CosyVoice3"))
+    assert steps + 9 * (22 - layers.estimator_layers) <= 260
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_the_newer_models_flow_keeps_within_its_launches(full_checkpoint_3: Path) -> None:
+    counted = list(count_all(full_checkpoint_3, torch.bfloat16, [1, 16], [100]))
+    assert len({*launches(counted, "estimator")}) == 1
+    assert max(launches(counted, "estimator")) <= 260
 
 
 @pytest.mark.full

@@ -35,12 +35,17 @@ class _Unit:
 
 
 class Block:
-    """Three units with growing dilation."""
+    """Three units with growing dilation.
 
-    def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype) -> None:
+    looks_back: whether a sample depends on those before it alone, as far back as else to both sides together.
+    """
+
+    def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype, *, looks_back: bool = False) -> None:
         self._units = [_unit(weights, name, index, dtype) for index in range(len(DILATIONS))]
         self._snakes = Snakes.pick(self._units[0].alpha.device)
-        self.reach = sum(unit.reach for unit in self._units)
+        self._convolve = look_back if looks_back else convolve
+        self.reach = sum(unit.reach for unit in self._units) * (2 if looks_back else 1)
+        """What a sample depends on to either side, or before it."""
 
     def __call__(self, x: Tensor, inside: Tensor | None = None) -> Tensor:
         """[b, channels, n] to the same. inside: as `Ends.inside`; x is 0 elsewhere, and so is what is made of it."""
@@ -53,8 +58,8 @@ class Block:
 
     def _unit(self, unit: _Unit, snake: Tensor, inside: Tensor | None) -> Tensor:
         """What it adds to its input, of which this is the first snake."""
-        inner = convolve(snake, unit.dilated, unit.dilation)
-        return convolve(self._snakes.between(inner, inside), unit.plain)
+        inner = self._convolve(snake, unit.dilated, unit.dilation)
+        return self._convolve(self._snakes.between(inner, inside), unit.plain)
 
 
 def _unit(weights: HiftWeights, name: str, index: int, dtype: torch.dtype) -> _Unit:
@@ -83,6 +88,12 @@ def convolve(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
     """Same length out as in."""
     padding = reach_of(conv) * dilation
     return F.conv1d(x, conv.weight, conv.bias, padding=padding, dilation=dilation)
+
+
+def look_back(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
+    """Same length out as in: each sample sees those before it, and zeros before the first."""
+    back = (conv.weight.shape[-1] - 1) * dilation
+    return F.conv1d(F.pad(x, (back, 0)), conv.weight, conv.bias, dilation=dilation)
 
 
 def add_up(parts: Sequence[Tensor]) -> Tensor:

@@ -5,14 +5,14 @@ of a frame on 3 frames to come.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from cosyserve_workers.native.vocoder.blocks import DILATIONS
-from cosyserve_workers.native.vocoder.hift import AUDIO_LIMIT, LAST_SLOPE, MAX_MAGNITUDE, SLOPE
+from cosyserve_workers.native.vocoder.blocks import Block, add_up, look_back
+from cosyserve_workers.native.vocoder.fourier import Fourier
+from cosyserve_workers.native.vocoder.hift import AUDIO_LIMIT, LAST_SLOPE, MAX_MAGNITUDE, SLOPE, UNMASKED
 from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, Convolution, HiftWeights
 
@@ -20,48 +20,6 @@ PITCH_LEFT, PITCH_RIGHT = 8, 3
 """Frames of mel that the pitch of a frame depends on."""
 MEL_RIGHT = 4
 """Frames of mel that the first convolution sees after its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """Snake, dilated convolution, snake, convolution; added to its input. alpha: [channels, 1]."""
-
-    alpha1: Tensor
-    dilated: Convolution
-    dilation: int
-    alpha2: Tensor
-    plain: Convolution
-
-    @property
-    def reach(self) -> int:
-        """Samples before it that a sample depends on."""
-        return _reach_of(self.dilated) * self.dilation + _reach_of(self.plain)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        inner = _look_back(_snake(x, self.alpha1), self.dilated, self.dilation)
-        return x + _look_back(_snake(inner, self.alpha2), self.plain)
-
-
-class _Block:
-    """Three units in a row."""
-
-    def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype) -> None:
-        def alpha(which: int, index: int) -> Tensor:
-            return weights.tensor(f"{name}.activations{which}.{index}.alpha")[:, None].to(dtype)
-
-        def convolution(which: int, index: int) -> Convolution:
-            return weights.convolution(f"{name}.convs{which}.{index}").to(dtype)
-
-        self._units = [
-            _Unit(alpha(1, index), convolution(1, index), dilation, alpha(2, index), convolution(2, index))
-            for index, dilation in enumerate(DILATIONS)
-        ]
-        self.reach = sum(unit.reach for unit in self._units)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        for unit in self._units:
-            x = unit(x)
-        return x
 
 
 class _Upsampling:
@@ -109,14 +67,14 @@ class CausalHift:
             for stage, factor in enumerate(sizes.upsampling)
         ]
         self._source_downs = [weights.convolution(f"source_downs.{stage}").to(dtype) for stage in stages]
-        self._source_blocks = [_Block(weights, f"source_resblocks.{stage}", dtype) for stage in stages]
+        self._source_blocks = [_block(weights, f"source_resblocks.{stage}", dtype) for stage in stages]
         self._blocks = [
-            [_Block(weights, f"resblocks.{stage * sizes.branches + branch}", dtype) for branch in range(sizes.branches)]
+            [_block(weights, f"resblocks.{stage * sizes.branches + branch}", dtype) for branch in range(sizes.branches)]
             for stage in stages
         ]
         self.device = self._pre.bias.device
         self._hops = SAMPLES_PER_FRAME // sizes.hop
-        self._window = torch.hann_window(sizes.fft, periodic=True, device=self.device)
+        self._fourier = Fourier(sizes.fft, self.device)
         self._mel_before, self._source_before = self._reaches()
 
     @property
@@ -133,7 +91,7 @@ class CausalHift:
         right = PITCH_RIGHT if final else 0
         x = F.elu(_convolve(F.pad(mel.double(), (0, right)), self._pitch[0]))
         for convolution in self._pitch[1:]:
-            x = F.elu(_look_back(x, convolution))
+            x = F.elu(look_back(x, convolution))
         f0 = F.linear(x.transpose(1, 2), self._pitch_out.weight, self._pitch_out.bias)
         return f0.squeeze(-1).abs().float()
 
@@ -161,8 +119,8 @@ class CausalHift:
                 # The Fourier frames of n hops are n + 1.
                 x = F.pad(x, (1, 0), "reflect")
             x = x + self._source_features(stage, spectrum, kept.start, start, x.shape[-1])
-            x = sum(block(x) for block in self._blocks[stage]) / self.sizes.branches  # type: ignore[assignment]
-        audio = self._audio(_look_back(F.leaky_relu(x, LAST_SLOPE), self._post))
+            x = add_up([block(x) for block in self._blocks[stage]]) / self.sizes.branches
+        audio = self._audio(look_back(F.leaky_relu(x, LAST_SLOPE), self._post))
         return audio[:, (kept.start - start) * SAMPLES_PER_FRAME : (kept.end - start) * SAMPLES_PER_FRAME]
 
     def _source_features(self, stage: int, spectrum: Tensor, kept: int, start: int, length: int) -> Tensor:
@@ -195,15 +153,16 @@ class CausalHift:
 
     def _spectrum(self, source: Tensor) -> Tensor:
         """[b, n] to [b, fft + 2, n / hop + 1]: real parts, then imaginary ones."""
-        spectrum = torch.stft(source.float(), self.sizes.fft, self.sizes.hop, window=self._window, return_complex=True)
-        return torch.cat([spectrum.real, spectrum.imag], dim=1).to(self.dtype)
+        return self._fourier.spectrum(source.float(), UNMASKED).to(self.dtype)
 
     def _audio(self, x: Tensor) -> Tensor:
-        bins = self.sizes.fft // 2 + 1
-        magnitude = x[:, :bins].float().exp().clamp(max=MAX_MAGNITUDE)
-        phase = x[:, bins:].float().sin()
-        audio = torch.istft(torch.polar(magnitude, phase), self.sizes.fft, self.sizes.hop, window=self._window)
-        return audio.clamp(-AUDIO_LIMIT, AUDIO_LIMIT)
+        magnitude, phase = x.float().tensor_split([self.sizes.fft // 2 + 1], dim=1)
+        audio = self._fourier.sound(magnitude.exp().clamp_(max=MAX_MAGNITUDE), phase.sin(), None)
+        return audio.clamp_(-AUDIO_LIMIT, AUDIO_LIMIT)
+
+
+def _block(weights: HiftWeights, name: str, dtype: torch.dtype) -> Block:
+    return Block(weights, name, dtype, looks_back=True)
 
 
 def _exact(weights: HiftWeights, name: str) -> Convolution:
@@ -219,15 +178,5 @@ def _reach_of(convolution: Convolution) -> int:
     return int(convolution.weight.shape[-1]) - 1
 
 
-def _convolve(x: Tensor, convolution: Convolution, dilation: int = 1) -> Tensor:
-    return F.conv1d(x, convolution.weight, convolution.bias, dilation=dilation)
-
-
-def _look_back(x: Tensor, convolution: Convolution, dilation: int = 1) -> Tensor:
-    """Same length out as in: each sample sees those before it, and zeros before the first."""
-    return _convolve(F.pad(x, (_reach_of(convolution) * dilation, 0)), convolution, dilation)
-
-
-def _snake(x: Tensor, alpha: Tensor) -> Tensor:
-    """Snake activation, x + sin²(αx)/α (arXiv:2006.08195)."""
-    return x + torch.sin(x * alpha).square() / (alpha + 1e-9)
+def _convolve(x: Tensor, convolution: Convolution) -> Tensor:
+    return F.conv1d(x, convolution.weight, convolution.bias)
