@@ -65,14 +65,16 @@ class Tongues:
         self._options = options
         self._languages: dict[str, Language] = {}
         runs = [Run(found.start(), found.end(), str(found.lastgroup)) for found in _RUN.finditer(text)]
-        self._home = self._home_of({run.script for run in runs})
+        scripts = [run.script for run in runs]
+        self._is_eastern = not EASTERN.isdisjoint(scripts)
+        self._has_names_alone = self._is_eastern and scripts.count("latin") <= _NAME_WORDS
+        self._home = self._home_of(set(scripts))
         self._runs = [run for run in runs if self._tells(run)]
         self._scripts = {run.script for run in self._runs}
         self._only = self._bare() if not self._runs else None
         if len(self._scripts) == 1:
             self._only = self._of_script(next(iter(self._scripts)))
         self._starts = [run.start for run in self._runs]
-        self._is_eastern = not self._scripts.isdisjoint(EASTERN)
 
     @property
     def main(self) -> Language:
@@ -99,6 +101,8 @@ class Tongues:
             before = None
         if after and _CLAUSE_END.search(self._text, end, after.start):
             after = None
+        if before and before.end == start and before.script == "latin" and self._is_eastern:
+            return self.main
         return self._between(before, after, end)
 
     def _between(self, before: Run | None, after: Run | None, end: int) -> Language:
@@ -155,7 +159,7 @@ class Tongues:
 
     def _of_script(self, script: str) -> Language:
         if script not in self._languages:
-            told_by_words = script in {"han", "latin", "cyrillic", "arabic"}
+            told_by_words = script in {"han", "cyrillic", "arabic"} or (script == "latin" and not self._has_names_alone)
             self._languages[script] = find(language_of(script, self._text if told_by_words else "", self._options))
         return self._languages[script]
 

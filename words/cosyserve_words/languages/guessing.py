@@ -34,7 +34,7 @@ _COMMON = {
     "da": words("og er en et at det som på af for med den til ikke har jeg vi koster om der"),
     "no": words("og er en et at det som på av for med den til ikke har jeg vi koster om"),
     "pl": words("i w na z nie jest to się do że jak za o ma są od po kosztuje mam"),
-    "cs": words("a je v na se že to s z do o pro jsou za od po má stojí jsem"),
+    "cs": words("a je v na se že to s z do o jsou za od po má stojí jsem"),
     "ro": words("și este în de la cu pe nu un o care din sau sunt pentru costă are"),
     "hu": words("a az és van nem egy hogy is ez meg volt kell"),
     "fi": words("ja on ei se että hän oli ovat kun myös mutta tai"),

@@ -27,7 +27,7 @@ _DIALLED_BEFORE = compiled(
     r"[^\d，。；！？;!?\n]{0,6})$"
 )
 _DIALLED_AFTER = compiled(
-    r"\s?(?:打[个了]?电话|报警|急救|火警|热线|客服|短信|电话|救护车|消防|平台|服务台|投诉|拨打|求助|中心|网站|官网)"
+    r"\s?(?:打[个了]?电话|报警|急救|火警|热线|客服|短信|电话|救护车|消防|平台|服务台|投诉|拨打|求助|中心|网站|官网|查号台)"
 )
 _SHORT_NUMBERS = r"(?:11[0-9]|12[0-2]|95\d{3,4}|96\d{3,4}|12[0-9]{3}|100\d{2}|11[0-9]{3}|106\d{5,9})"
 _COUNTED_CODE = compiled(
@@ -50,22 +50,23 @@ def _grouped(digits: str, sizes: tuple[int, ...], one: str) -> str:
 def _as_written(written: str, one: str) -> str:
     """The groups that the writer made."""
     groups = [group for group in re.split(r"[-\s()（）]+", written) if group]
-    return "，".join(figures(group, one=one) for group in groups)
+    return ("，" if max(map(len, groups)) > 1 else "").join(figures(group, one=one) for group in groups)
 
 
 def _mobile(match: re.Match[str], _context: Context) -> str:
-    country = "加" + _as_written(match["country"], "一") + "，" if match["country"] else ""
     digits = re.sub(r"[-\s]", "", match["number"])
-    return country + _grouped(digits, (3, 4, 4), "幺")
+    return _country(match) + _grouped(digits, (3, 4, 4), "幺")
 
 
 def _landline(match: re.Match[str], _context: Context) -> str:
-    country = "加" + _as_written(match["country"], "一") + "，" if match["country"] else ""
-    return (
-        country
-        + _as_written(match["number"], "幺")
-        + (f"，转{figures(match['extension'], one='幺')}" if match["extension"] else "")
-    )
+    number, extension = match["number"], match["extension"]
+    together = number.isdecimal() and number[0] in "48"
+    said = _grouped(number, (3, 3), "幺") if together else _as_written(number, "幺")
+    return _country(match) + said + (f"，转{figures(extension, one='幺')}" if extension else "")
+
+
+def _country(match: re.Match[str]) -> str:
+    return f"加{figures(match['country'])}，" if match["country"] else ""
 
 
 def _abroad(match: re.Match[str], _context: Context) -> str | None:
@@ -95,9 +96,10 @@ def _code(match: re.Match[str], _context: Context) -> str | None:
         return None
     if _COUNTED_CODE.match(follows) or (is_counted(follows) and not follows.startswith(" ")):
         return None
-    if not (_NAMED.search(front) or _SECOND.search(front)):
+    dialled = _DIALLED_BEFORE.search(front)
+    if not (_NAMED.search(front) or _SECOND.search(front) or (dialled and "-" in written)):
         return None
-    one = "幺" if _DIALLED_BEFORE.search(front) else "一"
+    one = "幺" if dialled else "一"
     return _as_written(written, one)
 
 
@@ -110,7 +112,7 @@ def _train(match: re.Match[str], _context: Context) -> str:
 
 
 def _business(match: re.Match[str], _context: Context) -> str:
-    return f"{match['who']} to {match['whom']}"
+    return " to ".join(match[0].split("2"))
 
 
 def _named_day(match: re.Match[str], _context: Context) -> str:
@@ -135,7 +137,7 @@ RULES = (
     hanzi(
         "phone",
         rf"(?<![\d.,A-Za-z-]){_COUNTRY}"
-        rf"(?P<number>[（(]?0\d{{2,3}}[)）]?[-\s]?\d{{3,4}}[-\s]?\d{{4}}|[48]00[-\s]\d{{3,4}}[-\s]?\d{{3,4}})(?![\d.])"
+        rf"(?P<number>[（(]?0\d{{2,3}}[)）]?[-\s]?\d{{3,4}}[-\s]?\d{{4}}|[48]00[-\s]\d{{3,4}}[-\s]?\d{{3,4}}|[48]00\d{{7}}|86-\d{{2,3}}-\d{{7,8}})(?![\d.])"
         r"(?:\s?(?:转|-|#)\s?(?P<extension>\d{1,6})(?!\d))?",
         _landline,
         first="0-9+（(",
@@ -164,7 +166,7 @@ RULES = (
     ),
     hanzi(
         "name",
-        r"(?<![A-Za-z])(?P<who>[BCOPG])2(?P<whom>[BCOPGM])(?![A-Za-z\d])",
+        r"(?<![A-Za-z\d])[BCOPG](?:2[BCOPGM]){1,2}(?![A-Za-z\d])",
         _business,
         first="BCOPG",
         hint="[BCOPG]2",

@@ -79,7 +79,7 @@ def _day(match: re.Match[str], _context: Context) -> str:
 def _decade(match: re.Match[str], _context: Context) -> str:
     written = match["year"]
     counted = len(written) == 2 and not written.startswith("0")
-    return (cardinal(written) if counted else figures(written)) + match["unit"]
+    return (cardinal(written) if counted else figures(written)) + (match["unit"] or "年代")
 
 
 def _born(match: re.Match[str], _context: Context) -> str:
@@ -120,6 +120,7 @@ RULES = (
     hanzi("date", rf"{_ALONE}(?P<month>0[1-9])[-/.](?P<day>3[01]|[12]\d|0[1-9]){_ENDS}(?!%)", _month_day),
     hanzi("date", rf"{_ALONE}(?P<month>1[0-2])/(?P<day>0[1-9]|1){_ENDS}", _month_day),
     hanzi("date", r"(?<!\d)(?P<year>\d{1,3}0)(?P<unit>年代)", _decade),
+    hanzi("date", r"(?<!\d)(?P<year>1\d\d0|20\d0)(?P<unit>)s(?![A-Za-z\d])", _decade),
     hanzi("date", r"(?<!\d)(?P<year>\d\d(?:\d\d)?)\s?年(?=\s?\d{1,2}\s?月)", _year_of_month),
     hanzi("date", r"(?<!\d)(?P<year>\d{1,4})\s?年", _year),
     hanzi("date", rf"(?<!\d)(?P<month>\d{{1,2}})\s?月(?![球亮光饼]){_HAN_DAY}", _month_of),

@@ -8,12 +8,13 @@ from cosyserve_words.languages.tables import table
 from cosyserve_words.languages.zh.around import after, before
 from cosyserve_words.languages.zh.numbers import DASH, HAN, NUMBER, cardinal, is_counted, quantity
 from cosyserve_words.languages.zh.script import compiled, hanzi
+from cosyserve_words.languages.zh.units import SIGN, unit_words
 
 _COMPARISONS = table(
     "<==小于等于 >==大于等于 ≤=小于等于 ≥=大于等于 ≦=小于等于 ≧=大于等于 !==不等于 ≠=不等于 ===等于 <=小于 >=大于 "
     "≈=约等于 ≒=约等于 ==等于 ≡=恒等于"
 )
-_OPERATIONS = {"+": "加", "×": "乘", "*": "乘", "÷": "除以", "·": "乘", "x": "乘", "^": "的"}
+_OPERATIONS = {"+": "加", "±": "正负", "×": "乘", "*": "乘", "÷": "除以", "·": "乘", "x": "乘", "^": "的"}
 _OPERAND_BEFORE = re.compile(r"(?:[\dA-Za-zα-ωπ)）\]²³⁰-⁹₀-₉%°℃]|平方|立方)\s?$")
 _FIGURE_BEFORE = re.compile(r"[\d)）²³]\s?$")
 _OPERAND_AFTER = re.compile(r"\s?[-+±√(（\[]?[\dA-Za-zα-ωπ(（]")
@@ -21,9 +22,12 @@ _NUMBER_AFTER = re.compile(r"\s?[-+±]?\d")
 _EQUATION = re.compile(r"[\dA-Za-z\s()（）+\-×*/÷.]{0,40}[=＝]|.{0,3}[=＝]")
 _EQUATION_BEFORE = re.compile(r"[=＝]\s?[\dA-Za-z\s()（）+\-×*÷.]{0,24}$")
 _NAME_BEFORE = compiled(r"(?:[A-Za-z]|[歼轰运直强教])$")
-_TIME_BEFORE = compiled(r"(?:[:：]\d\d|\d[点时分日月年])\s?$")
+_MODEL_BEFORE = re.compile(r"[A-Za-z]\d{1,2}$")
+_TIME_BEFORE = compiled(r"(?:[:：]\d\d(?:\s?[AaPp]\.?[Mm]\.?)?|\d[点时分日月年])\s?$")
 _TIME_AFTER = compiled(r"\s?(?:次日)?\d{1,4}(?:[:：]\d\d|[点时分日月年])")
 _UNIT_BEFORE = re.compile(rf"\d\s?([{HAN}]|[A-Za-z]{{1,4}}|[%℃°])\s?$")
+_CHARGES = {"⁺": "正", "⁻": "负"}
+_KEYS = {"*": "星", "#": "井"}
 _SUPERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUBS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _ROMAN = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
@@ -66,7 +70,7 @@ def _dash(match: re.Match[str], _context: Context) -> str | None:
         return "到"
     if match[0] != "-" or not follows[:1].isdigit():
         return None
-    if _NAME_BEFORE.search(front):
+    if _NAME_BEFORE.search(front) or (_MODEL_BEFORE.search(front) and re.match(r"\d{3}", follows)):
         return ""
     return "杠" if front[-1:].isdigit() else None
 
@@ -98,6 +102,28 @@ def _power(match: re.Match[str], _context: Context) -> str | None:
     return f"的{exponent}次方"
 
 
+def _charge(match: re.Match[str], _context: Context) -> str:
+    """`Fe³⁺`, `SO₄²⁻`: how a chemist reads an ion."""
+    return cardinal(match["many"].translate(_SUPERS)).replace("零", "") * bool(match["many"]) + _CHARGES[match["sign"]]
+
+
+def _unit_alone(match: re.Match[str], _context: Context) -> str:
+    return "".join(unit_words(match["unit"]))
+
+
+def _arrow(_match: re.Match[str], _context: Context) -> str:
+    return "到"
+
+
+def _numero(match: re.Match[str], _context: Context) -> str:
+    return f"第{cardinal(match['number'])}"
+
+
+def _key(match: re.Match[str], _context: Context) -> str:
+    """A key of a telephone."""
+    return _KEYS[match["key"]] + ("" if after(match).lstrip().startswith(("号", "號")) else "号")
+
+
 def _index(match: re.Match[str], _context: Context) -> str:
     return cardinal(match[0].translate(_SUBS))
 
@@ -123,7 +149,12 @@ def _roman(match: re.Match[str], _context: Context) -> str | None:
 def _circled(match: re.Match[str], _context: Context) -> str:
     value = cardinal(str(int(unicodedata.numeric(match[0]))))
     follows = after(match)
-    goes_on = not follows or not re.match(r"[\w“「《]", follows) or _NOT_A_LIST.search(before(match))
+    goes_on = (
+        not follows
+        or follows[0] in "和与及或到至的、"
+        or not re.match(r"[\w“「《]", follows)
+        or _NOT_A_LIST.search(before(match))
+    )
     return value if goes_on else f"{value}，"
 
 
@@ -136,6 +167,23 @@ EARLY = (
     hanzi("ordinal", r"(?<![\s\S])\s*(?P<number>[1-9]\d?)[.．](?=\s?[一-鿿A-Za-z“《])", _list_number, first="0-9 "),
 )
 RULES = (
+    hanzi("formula", r"(?<=[A-Za-z₀-₉])(?P<many>[⁰¹²³⁴-⁹]*)(?P<sign>[⁺⁻])(?![⁰¹²³⁴-⁹])", _charge, first="⁰¹²³⁴-⁹⁺⁻"),
+    hanzi(
+        "measure",
+        rf"(?<=[⁰¹²³⁴-⁹])\s?(?P<unit>{SIGN}(?:/{SIGN})?)(?![A-Za-z\d])",
+        _unit_alone,
+        first=" A-Za-zμµΩ°℃",
+        hint=r"(?<=[⁰¹²³⁴-⁹])\s?[A-Za-zμµΩ°℃]",
+    ),
+    hanzi("sign", r"\s?[→⇒➔]\s?(?=\w)", _arrow, first=" →⇒➔", hint=r"\s?[→⇒➔]"),
+    hanzi(
+        "ordinal",
+        r"(?:(?<![A-Za-z])[Nn][Oo]\.?|№)\s?(?P<number>\d{1,5})(?![\d.])",
+        _numero,
+        first="Nn№",
+        hint=r"[Nn][Oo]\.?\s?\d|№",
+    ),
+    hanzi("sign", r"(?P<key>[*#])(?=\s?号?键)", _key, first="*#"),
     hanzi("number", r"(?<=\d0)\+", _more, first="+"),
     hanzi(
         "formula",
@@ -157,7 +205,9 @@ RULES = (
         first=" <>=!≤≥≦≧≠≈≒≡",
         hint=r"\s?[<>=≤≥≦≧≠≈≒≡]|\s?!=",
     ),
-    hanzi("formula", r"\s?(?P<sign>[+×*÷·x])\s?", _operation, first=" +×*÷·x", hint=r"\s?[+×÷]|(?<=[\d)）])\s?[*x·]"),
+    hanzi(
+        "formula", r"\s?(?P<sign>[+±×*÷·x])\s?", _operation, first=" +±×*÷·x", hint=r"\s?[+±×÷]|(?<=[\d)）])\s?[*x·]"
+    ),
     hanzi("formula", r"(?P<super>[⁺⁻]?[⁰¹²³⁴-⁹ⁿ]+)|\^(?P<caret>-?\d+|[a-z])", _power, first="⁰¹²³⁴-⁹⁺⁻ⁿ\\^"),
     hanzi("formula", r"[₀-₉]+", _index, first="₀-₉"),
     hanzi("formula", r"√(?=\s?[\dA-Za-z(（])", _root, first="√"),

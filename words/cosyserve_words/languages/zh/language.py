@@ -12,7 +12,7 @@ SIGNS = table(
     "*=星号 $=美元 €=欧元 £=英镑 ¥=元 ₩=韩元 ₹=卢比 |=竖线 ^=脱字符 <=小于 >=大于 !=感叹号 ,=逗号 ;=分号 '=撇号 "
     '(=左括号 )=右括号 [=左方括号 ]=右方括号 {=左花括号 }=右花括号 "=引号 `=反引号'
 )
-_OWN = frozenset({"AM", "PM", "am", "pm", "HK", "US", "NT", "AU", "CA"})
+_OWN = frozenset({"AM", "PM", "am", "pm", "QQ", "sin", "cos", "tan", "log", "ln", "lg", "HK", "US", "NT", "AU", "CA"})
 
 
 class Chinese(Language):

@@ -64,6 +64,10 @@ def _degrees(sign: str | None, number: str, match: re.Match[str], name: str) -> 
     return {"+": "零上", "±": "正负"}.get(sign or "", "") + quantity(number, name)
 
 
+def _charger(match: re.Match[str], _context: Context) -> str:
+    return f"{quantity(match['volts'])}伏{quantity(match['amperes'])}安"
+
+
 def _area(match: re.Match[str], _context: Context) -> str:
     """`10x20cm`: one unit for all sides."""
     sides = re.split(r"\s?[x×*X]\s?", match["sides"])
@@ -86,10 +90,11 @@ RULES = (
     ),
     hanzi(
         "temperature",
-        rf"(?<![A-Za-z\d])(?P<sign>[-+±](?=\d))?(?P<first>\d+(?:\.\d+)?)\s?(?P<unit>{_DEGREES})(?![A-Za-z])(?P<last>)",
+        rf"(?<!\d)(?:(?<![A-Za-z])(?P<sign>[-+±])(?=\d))?(?P<first>\d+(?:\.\d+)?)\s?(?P<unit>{_DEGREES})(?![A-Za-z])(?P<last>)",
         _temperature,
         first="0-9+±\\-",
     ),
+    hanzi("measure", rf"(?P<volts>{_SIDE})V[/\s]?(?P<amperes>{_SIDE})A(?![A-Za-z\d])", _charger),
     hanzi("measure", rf"(?P<sides>{_SIDE}(?:\s?[x×*X]\s?{_SIDE}){{1,2}})\s?(?P<unit>{SIGN})?(?![A-Za-z\d])", _area),
     hanzi(
         "measure",

@@ -6,7 +6,7 @@ import cn2an
 
 from cosyserve_words.languages.zh.script import compiled
 
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.．]\d+)?"
 """Figures with or without commas and a point."""
 SCALE = "(?:万亿|千万|百万|十万|[万亿千百])"
 DASH = "(?:-{1,2}|[~–—〜～至])"
@@ -38,7 +38,7 @@ def figures(written: str, *, one: str = "一") -> str:
 def cardinal(number: str) -> str:
     """`-1,234.50` as a quantity, 二 throughout; more figures than have names are read one by one."""
     minus, number = ("负", number[1:]) if number.startswith("-") else ("", number)
-    whole, _, part = number.replace(",", "").partition(".")
+    whole, _, part = number.replace(",", "").replace("．", ".").partition(".")
     return minus + _whole(whole or "0") + ("点" + figures(part) if part else "")
 
 

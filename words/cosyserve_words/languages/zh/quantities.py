@@ -26,7 +26,7 @@ _PRESSURE = compiled(r"(?:血压|高压|低压)[^，。；！？,;!?\d]{0,6}$")
 _ONE_BY_ONE = compiled(
     r"\s?(?:[国省县]道|号?(?:房间?|室|病房|教室|包间|包厢|包房|会议室)(?!内|外温)|路"
     r"(?:公交|车|线|站|电车|$|[，。,])|航班|次(?:列车|航班|动车|高铁|特快)|"
-    r"[高院]校|工程[院大]|客机|工作制|(?:晚会|大促|购物节)|号段|事件)"
+    r"[高院]校|工程[院大]|客机|工作制|(?:晚会|大促|购物节)|号段|开头|事件)"
 )
 _NAMED_BEFORE = compiled(
     r"(?:波音|空客|空中客车|歼|轰|运|标致|奔驰|宝马|骁龙|麒麟|天玑|地球|福特|小米|荣耀|诺基亚|公交|[A-Z0-9一-鿿]座|栋|幢)-?\s?$"
@@ -40,6 +40,8 @@ def _signed(sign: str | None) -> str:
 
 def _percent(match: re.Match[str], _context: Context) -> str:
     part = _PARTS[match["of"]]
+    if match[0] == "100%":
+        return "百分之百"
     first = f"{_signed(match['sign'])}{part}{cardinal(match['first'])}"
     if not match["last"]:
         return first
@@ -73,7 +75,8 @@ def _range(match: re.Match[str], _context: Context) -> str | None:
         return None
     follows = after(match)
     if match["dash"] == "-" and len(first) == 1 and last.isdecimal() and len(last) > 2 and not is_counted(follows):
-        return f"{cardinal(first)}杠{figures(last)}"
+        between = "" if _LATIN_BEFORE.search(before(match)) else "杠"
+        return f"{cardinal(first)}{between}{figures(last)}"
     said = scaled(first, match["scale1"] or "", scale + follows)
     return f"{said}到{scaled(last, scale, follows)}"
 

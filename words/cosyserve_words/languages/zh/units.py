@@ -19,10 +19,10 @@ _ALONE = frozenset(words("m g L s W V Hz J Pa mol Ω N eV Wh Ah cal bps Sv Bq"))
 """Bases that stand for a unit without a prefix too; a lone A or T or K behind a number mostly names something else."""
 _OTHERS = table(
     "h=小时 hr=小时 hrs=小时 min=分钟 mins=分钟 sec=秒 t=吨 ha=公顷 dB=分贝 db=分贝 M=兆 in=英寸 inch=英寸 ft=英尺 "
-    "mi=英里 yd=码 lb=磅 lbs=磅 oz=盎司 rpm=转每分 mmHg=毫米汞柱 px=像素 fps=帧每秒 mph=英里每小时 kph=公里每小时 "
-    "KM=千米 CM=厘米 MM=毫米 KG=千克 Kg=千克 ML=毫升 ml=毫升 kw=千瓦 KW=千瓦 kwh=千瓦时 KWh=千瓦时 kn=节 "
-    "IU=国际单位 °C=摄氏度 ℃=摄氏度 °F=华氏度 ℉=华氏度 °=度 º=度 ㎡=平方米 ㎥=立方米 ㎏=千克 ㎝=厘米 ㎜=毫米 "
-    "㎞=千米 ㎎=毫克 ㏄=毫升 cc=毫升 ㎢=平方千米 ㎖=毫升 ′=分 ″=秒"
+    "mi=英里 yd=码 lb=磅 lbs=磅 oz=盎司 rpm=转每分 r/min=转每分 r/s=转每秒 mmHg=毫米汞柱 px=像素 fps=帧每秒 "
+    "mph=英里每小时 kph=公里每小时 KM=千米 CM=厘米 MM=毫米 KG=千克 Kg=千克 ML=毫升 ml=毫升 kw=千瓦 KW=千瓦 "
+    "kwh=千瓦时 KWh=千瓦时 kn=节 IU=国际单位 °C=摄氏度 ℃=摄氏度 °F=华氏度 ℉=华氏度 °=度 º=度 ㎡=平方米 ㎥=立方米 "
+    "㎏=千克 ㎝=厘米 ㎜=毫米 ㎞=千米 ㎎=毫克 ㏄=毫升 cc=毫升 ㎢=平方千米 ㎖=毫升 ′=分 ″=秒"
 )
 _POWERS = {"2": "平方", "²": "平方", "3": "立方", "³": "立方"}
 
@@ -47,9 +47,10 @@ SIGN = "(?:" + "|".join(re.escape(sign) for sign in sorted(UNITS, key=len, rever
 
 def unit_words(written: str) -> tuple[str, str]:
     """What is said before and behind the number: `km/h` is 每小时 and 公里, `kg/m³` is nothing and 千克每立方米."""
-    above, _, below = written.replace(" ", "").partition("/")
-    if not below:
-        return "", UNITS[above]
+    written = written.replace(" ", "")
+    above, _, below = written.partition("/")
+    if written in UNITS:
+        return "", UNITS[written]
     if below in {"h", "hr"}:
         return "每小时", {"km": "公里", "KM": "公里"}.get(above, UNITS[above])
     return "", f"{UNITS[above]}每{UNITS[below]}"
