@@ -39,6 +39,12 @@ def line(script: Script) -> str:
 
 
 class TestOneUtterance:
+    def test_a_sentence_is_spoken_though_nothing_follows(self, server: Server) -> None:
+        """Its full stop could be a decimal point's: that is waited for, and not for ever."""
+        with session(server) as client:
+            client.send("input.text", text="chunks=2 number=3.")
+            assert client.until("audio.done").audio
+
     def test_clauses_in_order(self, server: Server) -> None:
         with session(server) as client:
             client.send("session.config", seed=5)

@@ -6,7 +6,7 @@ import unicodedata
 from cosyserve_words.markup import ssml
 
 _CLAUSE_END = re.compile(r"[。！？；…]+[”’」』】》）)\"'\]]*|[.!?;]+[\"'”’)\]]*(?=\s)|[，、：]|[,:](?=\s)|\n")
-_OPEN = re.compile(r"\[(?!\s)[^\[\]\n]{0,300}$|<[^<>\s][^<>\n]{0,300}$|\$[^$\n]{1,300}$|`[^`\n]{0,300}$")
+_OPEN = re.compile(r"\[(?!\s)[^\[\]\n]{0,300}$|<[^<>\s][^<>\n]{0,300}$|\$(?![\d.\s])[^$\n]{1,300}$|`[^`\n]{0,300}$")
 _NUMBERED = re.compile(r"(?:^|[^\w])[A-Za-z]{1,5}\.\s*$|[0-9]\s*[.,:：，、/~-]?\s*$")
 """What goes on with a figure or a name: `No. 5`, `3. 5`, `Dr. Smith`, `1, 2`."""
 
@@ -25,6 +25,11 @@ def settled(text: str) -> int:
     return best
 
 
+def is_open(text: str) -> bool:
+    """Whether a mark that has begun at the end of `text` has not ended: a bracket, a tag, a formula, code."""
+    return bool(_OPEN.search(text))
+
+
 def _is_border(text: str, end: int) -> bool:
     """Whether what stands before `end` says nothing else when more comes, and what follows nothing else without it."""
     line = text[text.rfind("\n", 0, end - 1) + 1 : end]
@@ -34,7 +39,7 @@ def _is_border(text: str, end: int) -> bool:
     if line.endswith("\n"):
         # The next line may be a row of dashes under this one, or go on in small letters where this was only wrapped.
         return not (len(line) > 50 and following[0].islower())
-    if _OPEN.search(line):
+    if is_open(line):
         return False
     goes_on = following[0].isalnum() and unicodedata.east_asian_width(following[0]) not in "WF"
     return not (goes_on and _NUMBERED.search(line)) and following[0] not in "\"'”’」』】》）)]"

@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from cosyserve.protocol import END_OF_PROMPT, split_system_prompt
+from cosyserve_words.streaming import is_open
 
 ALWAYS_END = frozenset("。！？；…\n")
 """Ends a sentence whatever follows."""
@@ -31,18 +32,21 @@ NUMBERED = frozenset(
 )
 """Abbreviations before a number: `No. 5` goes on, and `No.` is a sentence."""
 _SPACE = re.compile(r"\s+(?![\s\d])|(?<![\s\d])\s+")
+_SSML, _SSML_END = re.compile(r"\s*<speak[\s>]"), "</speak>"
 _UNIT = re.compile(r"[!-~\d]+(?:(?<=\d)[\s，：](?=\d)[!-~\d]+)*|.", re.DOTALL)
 """A number, a URL or the like, or one character of a script without spaces."""
 
 
 class ClauseCutter:
-    """One an utterance. However a text is cut into pieces, the clauses are the same.
+    """One an utterance. However a text is cut into pieces, the clauses are the same, unless somebody hurries.
 
     system_prompt: what came before the text (`split_system_prompt`); its mark is looked for until a clause is cut.
+    waits: whether a clause is over unless what comes next belongs to it.
     """
 
     def __init__(self) -> None:
         self.system_prompt = ""
+        self.waits = False
         self._begun = False
         self._text = ""
         self._looked_at = 0
@@ -64,10 +68,16 @@ class ClauseCutter:
             clauses += self._cut(end)
         return clauses
 
+    def hurry(self) -> list[str]:
+        """The clauses that are complete if nothing comes."""
+        end = self._find_end(patient=False) if self.waits else None
+        self.waits = False
+        return [] if end is None else [*self._cut(end), *self.feed("")]
+
     def flush(self) -> list[str]:
         """The rest, where it can be spoken; the next text begins anew."""
         clauses = self._cut(len(self._text))
-        self._spoken = self._begun = False
+        self._spoken = self._begun = self.waits = False
         return clauses
 
     def _begin(self) -> None:
@@ -75,16 +85,22 @@ class ClauseCutter:
         self._looked_at = self._weight = 0
         self._begun = True
 
-    def _find_end(self) -> int | None:
+    def _find_end(self, *, patient: bool = True) -> int | None:
         """How far the first clause goes, or None while that cannot be told."""
         text = self._text
+        self.waits = False
+        if _SSML.match(text):
+            # It is read as a whole.
+            end = text.find(_SSML_END)
+            return None if end < 0 else end + len(_SSML_END)
         while self._looked_at < len(text):
             place = self._looked_at
-            if self._needs_more(place):
+            if patient and self._needs_more(place):
+                self.waits = True
                 return None
             self._looked_at += 1
             self._weight += _weight(text[place])
-            if self._ends_at(place):
+            if self._ends_at(place) and not is_open(text[: place + 1]):
                 return place + 1
             if place + 1 >= MAX_CLAUSE_CHARS:
                 return _last_gap(text[: place + 1])

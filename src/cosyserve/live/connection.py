@@ -1,5 +1,6 @@
 """One WebSocket connection: what the client says goes into the session, what the session wants is done."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -39,6 +40,8 @@ from cosyserve.watch.reports import Origin, Reporter
 GOING_AWAY = 1001
 EACH_CLAUSE = "a"
 """Stands where each clause's text will be when a configuration is checked."""
+PATIENCE_S = 0.3
+"""How long a clause that may be over waits for text that would go on with it."""
 PIECE_CHARS = 500
 """Of a text, taken at once."""
 
@@ -107,9 +110,12 @@ class Connection:
                 await self._leave_idle()
                 return
             message = None
-            with anyio.move_on_after(max(0.0, self._idle_at() - time.monotonic())):
+            until = min(self._idle_at(), self._heard_at + PATIENCE_S if self._session.waits else math.inf)
+            with anyio.move_on_after(max(0.0, until - time.monotonic())):
                 message = await self._websocket.receive()
             if message is None:
+                if time.monotonic() >= self._heard_at + PATIENCE_S:
+                    await self._do(self._session.hurry())
                 continue
             if message["type"] == "websocket.disconnect":
                 if self._speaker.busy:

@@ -96,6 +96,18 @@ class Session:
             return []
         return [self._add(utterance, clause) for clause in utterance.cutter.feed(text)]
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is a clause that is over unless more text belongs to it."""
+        return self._is_open and self._utterances[-1].cutter.waits
+
+    def hurry(self) -> list[Action]:
+        """No more text has come for a while."""
+        if not self.waits:
+            return []
+        utterance = self._utterances[-1]
+        return [self._add(utterance, clause) for clause in utterance.cutter.hurry()]
+
     def done(self) -> list[Action]:
         """input.done. Where nothing is open there is nothing to end."""
         if not self._is_open:

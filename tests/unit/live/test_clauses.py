@@ -149,3 +149,38 @@ def test_every_clause_can_be_spoken(text: str) -> None:
         assert said(clause)
         assert clause == clause.strip()
         assert len(clause) <= MAX_CLAUSE_CHARS
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("Well then, see [the docs, all of them. Really](https://x.org) now. Bye.", 2),
+        ("He waited for a long while [pause:1.5s] and left. Bye now.", 2),
+        ("Let it be $x = 1, y = 2. Or so$ for all of them. Good bye.", 2),
+        ("It costs $5. That is a lot.", ["It costs $5.", "That is a lot."]),
+        ("<speak>One, two and three. Four. <break time='1s'/> Five.</speak> And six.", 2),
+    ],
+)
+def test_what_belongs_together_is_not_cut(text: str, clauses: list[str] | int) -> None:
+    found = cut(text)
+    assert found == clauses or len(found) == clauses
+    assert cut(text, list(range(len(text)))) == found
+
+
+@pytest.mark.parametrize(("text", "clause"), [("It is 3.", "It is 3."), ("Call No.", "Call No."), ("总共是3，", None)])
+def test_who_hurries_does_not_wait_for_what_may_follow(text: str, clause: str | None) -> None:
+    cutter = ClauseCutter()
+    assert cutter.feed(text) == []
+    assert cutter.waits
+    assert cutter.hurry() == ([clause] if clause else [])
+    assert not cutter.waits
+    assert cutter.hurry() == []
+    assert said("".join([*cutter.feed(" Then more of it. "), *cutter.flush()])).endswith("Thenmoreofit")
+
+
+def test_there_is_no_hurry_in_the_middle_of_a_word() -> None:
+    cutter = ClauseCutter()
+    assert cutter.feed("It is thr") == []
+    assert not cutter.waits
+    assert cutter.hurry() == []
+    assert cutter.feed("ee o'clock. Ye") == ["It is three o'clock."]
