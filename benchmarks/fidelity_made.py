@@ -14,12 +14,14 @@ from cosyserve_workers.native.utterances import Segment
 class Made:
     """What one side's stages made, all on the CPU.
 
-    said: [n] int64, the tokens that were forced. ids: of each text's segments. scores: [n, vocab], log-probabilities of
+    said: [n] int64, the tokens that were forced. before: ids that the model wants to read before all else. ids: of each
+    text's segments. scores: [n, vocab], log-probabilities of
     each next token. mel: [80, frames]. pitch: [frames] Hz. source: [480 frames], from that pitch. sound: as long.
     """
 
     voice: VoiceFeatures
     said: Tensor
+    before: list[int]
     ids: list[list[list[int]]]
     scores: Tensor
     mel: Tensor
@@ -30,7 +32,7 @@ class Made:
     def segment(self) -> Segment:
         """What the language model reads: the recording's words, to be said once more."""
         words = self.ids[0][0]
-        return Segment(words, words, self.voice.speech_tokens.tolist())
+        return Segment([*self.before, *words], words, self.voice.speech_tokens.tolist())
 
     def save(self, path: Path) -> None:
         """Write it, to be read by `load`."""

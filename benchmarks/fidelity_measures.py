@@ -80,6 +80,7 @@ def _speech_tokens(wanted: Tensor, got: Tensor) -> Measure:
 
 def _text(wanted: Made, got: Made) -> Measure:
     differ = sum(mine != theirs for mine, theirs in zip(got.ids, wanted.ids, strict=True))
+    differ += got.before != wanted.before
     count = len(wanted.ids)
     return Measure("text ids", differ, differ / count, "texts", "none", differ == 0, {"texts": count})
 

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import soundfile
 import torch
@@ -20,21 +20,29 @@ from tests.model.texts import TEXTS
 from torch import Tensor
 
 from benchmarks.fidelity_made import Made
-from cosyserve.protocol import EngineConfig, Prompt
+from cosyserve.protocol import END_OF_PROMPT, EngineConfig, Prompt
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatures
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.weights import QWEN_FOLDER, load_weights
-from cosyserve_workers.native.models import ModelFolder
+from cosyserve_workers.native.models import COSYVOICE3, ModelFolder, model_in
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.utterances import Segment
+from cosyserve_workers.native.vocoder.causal import CausalHift
+from cosyserve_workers.native.vocoder.causal_source import SteppedSource
 from cosyserve_workers.native.vocoder.hift import Hift
+from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.source import HarmonicSource
 from cosyserve_workers.native.vocoder.weights import HiftWeights
+from cosyserve_workers.text import SYSTEM_PROMPT
 from cosyserve_workers.torch_device import find_device
 
+if TYPE_CHECKING:
+    from cosyserve_workers.native.text.tokenizer import TextTokenizer
+
+AnyHift = Hift | CausalHift
 RECORDING = Path(__file__).parents[1] / "asset" / "zero_shot_prompt.wav"
 TRANSCRIPT = "希望你以后能够做的比我还好呦。"
 """What is said in the recording."""
@@ -50,6 +58,9 @@ class Side(Protocol):
 
     def ids(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """Of each text's segments."""
+
+    def before(self) -> list[int]:
+        """Ids that the model wants to read before all else: a system prompt, or nothing."""
 
     def scores(self, segment: Segment, tokens: Sequence[int]) -> Tensor:
         """Log-probabilities before each token that is then said: [steps, vocab]."""
@@ -74,13 +85,14 @@ def make(side: Side, model_dir: Path, given: Made | None = None, most: int | Non
     prompt = recording()
     voice = side.voice(prompt)
     ids = side.ids([TRANSCRIPT, *TEXTS])
-    heard = given or Made(voice, voice.speech_tokens[:most], ids, *[torch.zeros(0)] * 5)
+    before = side.before()
+    heard = given or Made(voice, voice.speech_tokens[:most], before, ids, *[torch.zeros(0)] * 5)
     scores = side.scores(heard.segment(), heard.said.tolist())
     mel = side.mel(heard.voice, heard.said)
     fed = given.mel if given else mel
     pitch = side.pitch(fed)
     source = given.source if given else excitation(model_dir, pitch)
-    return Made(voice, heard.said, ids, scores, mel, pitch, source, side.sound(fed, source))
+    return Made(voice, heard.said, before, ids, scores, mel, pitch, source, side.sound(fed, source))
 
 
 def recording() -> Prompt:
@@ -91,7 +103,11 @@ def recording() -> Prompt:
 
 def excitation(model_dir: Path, pitch: Tensor) -> Tensor:
     """The vocoder's source for a pitch, [480 frames], the same whenever it is asked for."""
-    return HarmonicSource.of(HiftWeights(model_dir, CPU)).whole(pitch, seed=0)
+    model = model_in(model_dir)
+    weights = HiftWeights(model_dir, CPU, model)
+    if model is COSYVOICE3:
+        return SteppedSource.of(weights).make(pitch.float(), 0.0, 0)[0]
+    return HarmonicSource.of(weights).whole(pitch, seed=0)
 
 
 class Native:
@@ -99,21 +115,30 @@ class Native:
 
     def __init__(self, model_dir: Path, device: torch.device, precision: Precision) -> None:
         self._folder = model_dir
+        self._model = model_in(model_dir)
         self._device = device
         self._precision = precision
 
     def voice(self, prompt: Prompt) -> VoiceFeatures:
         """As `Side`."""
-        return FeatureExtractor.load(self._folder, self._device).extract(prompt)
+        return FeatureExtractor.load(self._folder, self._device, self._model).extract(prompt)
 
     def ids(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """As `Side`."""
         from cosyserve_workers.native.text.segments import TextFrontEnd
-        from cosyserve_workers.native.text.tokenizer import TextTokenizer
 
-        tokenizer = TextTokenizer(self._folder / QWEN_FOLDER)
+        tokenizer = self._tokenizer()
         text_front_end = TextFrontEnd(tokenizer)
         return [[tokenizer.encode(segment) for segment in text_front_end.segments(text)] for text in texts]
+
+    def before(self) -> list[int]:
+        """As `Side`."""
+        return self._tokenizer().encode_instruction(SYSTEM_PROMPT) if self._model is COSYVOICE3 else []
+
+    def _tokenizer(self) -> "TextTokenizer":
+        from cosyserve_workers.native.text.tokenizer import TextTokenizer
+
+        return TextTokenizer(self._folder / QWEN_FOLDER, newer=self._model is COSYVOICE3)
 
     def language_model(self, positions: int) -> LanguageModel:
         """With one slot."""
@@ -123,11 +148,12 @@ class Native:
 
     def flow(self) -> Flow:
         """On one lane."""
-        return Flow.load(self._folder, self._device, self._precision.dtype)
+        return Flow.load(self._folder, self._device, self._precision.dtype, model=self._model)
 
-    def vocoder(self) -> Hift:
+    def vocoder(self) -> AnyHift:
         """Without its streams."""
-        return Hift(HiftWeights(self._folder, self._device), self._precision.vocoder)
+        kind: type[AnyHift] = CausalHift if self._model is COSYVOICE3 else Hift
+        return kind(HiftWeights(self._folder, self._device, self._model), self._precision.vocoder)
 
     def scores(self, segment: Segment, tokens: Sequence[int]) -> Tensor:
         """As `Side`."""
@@ -139,7 +165,7 @@ class Native:
 
     def pitch(self, mel: Tensor) -> Tensor:
         """As `Side`."""
-        return self.vocoder().pitch(mel[None].to(self._device))[0].cpu()
+        return pitch_of(self.vocoder(), mel.to(self._device))
 
     def sound(self, mel: Tensor, source: Tensor) -> Tensor:
         """As `Side`."""
@@ -165,8 +191,16 @@ def run_flow(flow: Flow, voice: VoiceFeatures, tokens: Tensor) -> Tensor:
     )
 
 
-def run_vocoder(hift: Hift, mel: Tensor, source: Tensor) -> Tensor:
+def pitch_of(hift: AnyHift, mel: Tensor) -> Tensor:
+    """[80, frames] to [frames] Hz."""
+    pitch = hift.pitch(mel[None], final=True) if isinstance(hift, CausalHift) else hift.pitch(mel[None])
+    return pitch[0].cpu()
+
+
+def run_vocoder(hift: AnyHift, mel: Tensor, source: Tensor) -> Tensor:
     """[80, frames] with its source to sound, [480 frames]."""
+    if isinstance(hift, CausalHift):
+        return hift.decode(mel[None], source[None], Span(0, mel.shape[1]), final=True)[0].float().cpu()
     return hift.decode(mel[None], source[None])[0].float().cpu()
 
 
@@ -182,6 +216,7 @@ class Library:
         self._as_path = loaded.prompts_as_paths
         self._frontend = loaded.cosyvoice.frontend
         self._model = loaded.cosyvoice.model
+        self._newer = model_in(model_dir) is COSYVOICE3
 
     def voice(self, prompt: Prompt) -> VoiceFeatures:
         """As `Side`."""
@@ -194,6 +229,11 @@ class Library:
         """As `Side`."""
         encode, normalise = self._frontend.tokenizer.encode, self._frontend.text_normalize
         return [[encode(segment) for segment in normalise(text, split=True)] for text in texts]
+
+    def before(self) -> list[int]:
+        """As `Side`."""
+        ids: list[int] = self._frontend.tokenizer.encode(SYSTEM_PROMPT + END_OF_PROMPT) if self._newer else []
+        return ids
 
     def scores(self, segment: Segment, tokens: Sequence[int]) -> Tensor:
         """As `Side`."""
@@ -223,8 +263,11 @@ class Library:
 
     def pitch(self, mel: Tensor) -> Tensor:
         """As `Side`."""
-        pitch: Tensor = self._model.hift.f0_predictor(mel[None])[0]
-        return pitch
+        predictor = self._model.hift.f0_predictor
+        if self._newer:
+            # As its own inference does.
+            return Tensor.float(predictor.to(torch.float64)(mel[None].double())[0])
+        return Tensor.float(predictor(mel[None])[0])
 
     def sound(self, mel: Tensor, source: Tensor) -> Tensor:
         """As `Side`."""

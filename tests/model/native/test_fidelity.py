@@ -28,6 +28,11 @@ def made(small_checkpoint: Path) -> Made:
     return make(Native(small_checkpoint, CPU, Precision("fp32")), small_checkpoint, most=TOKENS)
 
 
+@pytest.fixture(scope="module")
+def made_3(small_checkpoint_3: Path) -> Made:
+    return make(Native(small_checkpoint_3, CPU, Precision("fp32")), small_checkpoint_3, most=TOKENS)
+
+
 def disturbed(folder: Path, out: Path, file: str, name: str, factor: float) -> Path:
     """A copy of a model with one tensor multiplied."""
     shutil.copytree(folder, out)
@@ -93,6 +98,23 @@ def test_each_stage_is_held_by_itself(  # noqa: PLR0917
     wrong = disturbed(small_checkpoint, tmp_path / "wrong", file, name, factor)
     got = make(Native(wrong, CPU, Precision("fp32")), wrong, made)
     assert [one.stage for one in compare(made, got, BARS["fp32"]) if not one.holds] == stages
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "stages"),
+    [
+        ("llm.pt", "llm.model.model.layers.1.mlp.down_proj.weight", ["logits"]),
+        ("flow.pt", "decoder.estimator.transformer_blocks.1.ff.ff.2.weight", ["flow: mel"]),
+        ("hift.pt", "conv_post.bias", ["vocoder: sound"]),
+    ],
+)
+def test_each_stage_of_the_newer_model_is_held_by_itself(  # noqa: PLR0917
+    file: str, name: str, stages: list[str], small_checkpoint_3: Path, tmp_path: Path, made_3: Made
+) -> None:
+    wrong = disturbed(small_checkpoint_3, tmp_path / "wrong", file, name, 1.1)
+    got = make(Native(wrong, CPU, Precision("fp32")), wrong, made_3)
+    assert [one.stage for one in compare(made_3, got, BARS["fp32"]) if not one.holds] == stages
+    assert got.before[-1] == got.segment().prompt_text[len(got.before) - 1], "the system prompt comes first"
 
 
 @pytest.mark.full
