@@ -91,7 +91,7 @@ def test_a_check_for_what_would_wait(gpu: Any) -> None:
 def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = on_gpu(language_model, gpu, torch.bfloat16)
     sampler = on_gpu(Sampler(4, 100, model.sizes.vocab, model.stops, CPU), gpu)
-    monkeypatch.setattr(Graphs, "run", lambda _, shape, step: step())  # it waits, to compare
+    monkeypatch.setattr(Graphs, "make", lambda *_: None)  # it waits, to compare
     monkeypatch.setattr(torch.cuda.Event, "record", lambda _: None)
     program = TokenProgram(model, sampler, lambda step: step)
     for slot in (0, 2):

@@ -18,6 +18,7 @@ from tests.model import cosyvoice_kit as kit
 torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
+from cosyserve_workers.native.cuda_graphs import COUNTS  # noqa: E402
 from cosyserve_workers.native.engine import NativeEngine  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.lanes import using_threads  # noqa: E402
@@ -117,6 +118,9 @@ def test_it_says_what_it_is(engine: NativeEngine) -> None:
     assert engine.details["precision"] == "fp32"
     assert engine.details["state_budget"] == "0.5 GiB"
     engine.warm_up()
+    assert engine.counters == {"graph_captures": 0, "graph_fallbacks": 0}
+    COUNTS["graph_fallbacks"] += 1
+    assert engine.counters == {"graph_captures": 0, "graph_fallbacks": 1}
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -1,12 +1,14 @@
 """Steps of a network as CUDA graphs: hundreds of small kernels started at one go.
 
 A graph has fixed shapes and addresses. What it is given must be copied to where it reads, and what it returns is
-overwritten when any graph of the same recorder runs next.
+overwritten when any graph of the same recorder runs next. All are recorded when the model is loaded: what has another
+shape later runs without one, and is counted.
 """
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 
 import torch
@@ -17,11 +19,10 @@ TOLERANCE = 0.05
 from half-precision rounding."""
 
 Step = Callable[[], tuple[Tensor, ...]]
+Program = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
+"""A step of what it is given."""
 Record = Callable[[Step], Step]
 """Makes of a step one that does the same with what then lies in the same tensors, and returns the same tensors."""
-
-POSTPONED_RUNS = 1000
-"""Steps without a graph after there was no memory to record one, before the next attempt."""
 
 COUNTS = Counter(graph_captures=0, graph_fallbacks=0)
 """Of this process: graphs recorded, and steps that ran without one though they should have had one."""
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 class Graphs:
     """One network's steps, a graph for each shape. Without graphs from the first one that does not work.
 
-    Too little memory is no such fault: it passes, and the graph is tried again later.
-
     what: the steps' name in the log. record: how a graph is made, a `CudaRecorder` but in tests.
     """
 
@@ -41,48 +40,73 @@ class Graphs:
         self._what = what
         self._record = record
         self._graphs: dict[Hashable, Step] = {}
-        self._postponed = 0
+        self._places: dict[Hashable, _Places] = {}
+        self._sealed = False
         self.sound = True
         """Whether all that were made so far work."""
 
-    def run(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
-        """Run a step. With the same shape it must read and write the same tensors; running it twice changes nothing."""
-        if shape in self._graphs and self.sound:
-            return self._graphs[shape]()
-        if self.sound and not self._postponed:
-            return self._first(shape, step)
-        self._postponed = max(0, self._postponed - 1)
-        COUNTS["graph_fallbacks"] += 1
-        return step()
+    def seal(self) -> None:
+        """All are made: what has no graph by now gets none."""
+        self._sealed = True
 
-    def replay(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
-        """Run a step that may not be run twice: by its graph, if `run` has made it, and without one otherwise."""
-        if shape in self._graphs and self.sound:
-            return self._graphs[shape]()
-        COUNTS["graph_fallbacks"] += 1
-        return step()
-
-    def _first(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
-        """Make the graph of a shape, and see that it does what it should."""
-        plain = step()
+    def make(self, shape: Hashable, step: Step) -> None:
+        """Record a step's graph, and hold it against the step. Running that twice must change nothing."""
+        if not self.sound:
+            return
+        plain = step()[0].clone()
         try:
             graph = self._record(step)
-            difference = (graph()[0] - plain[0]).abs().max() / plain[0].abs().max()
+            difference = (graph()[0] - plain).abs().max() / plain.abs().max()
         except torch.OutOfMemoryError:
-            log.warning("no memory for a CUDA graph of %s: its steps run without for a while", self._what)
-            self._postponed = POSTPONED_RUNS
-            return plain
+            log.warning("no memory for a CUDA graph of %s, of shape %s: such steps run without", self._what, shape)
+            return
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             log.warning("CUDA graphs are off for %s, one cannot be recorded: %s", self._what, reason)
             self.sound = False
-            return plain
-        if difference.item() > TOLERANCE:
+            return
+        # What is no number is no small difference either.
+        if not difference.item() <= TOLERANCE:
             log.warning("CUDA graphs are off for %s: one is off by %.2g", self._what, difference.item())
             self.sound = False
         COUNTS["graph_captures"] += 1
         self._graphs[shape] = graph
-        return plain
+
+    def replay(self, shape: Hashable, step: Step) -> tuple[Tensor, ...]:
+        """Run a step by its graph, or without one. With the same shape it reads and writes the same tensors."""
+        if shape in self._graphs and self.sound:
+            return self._graphs[shape]()
+        COUNTS["graph_fallbacks"] += 1
+        return step()
+
+    def call(self, shape: Hashable, given: Sequence[Tensor], program: Program) -> tuple[Tensor, ...]:
+        """Run a program on tensors, in places of its own; before `seal`, with a graph made for the shape.
+
+        With the same shape it must do the same. What lies in a tensor that comes again must be what lay in it before.
+        """
+        if shape not in self._places and not self._sealed:
+            places = self._places[shape] = _Places(given)
+            self.make(shape, lambda: program(places.tensors))
+        if shape not in self._graphs or not self.sound:
+            COUNTS["graph_fallbacks"] += self._sealed
+            return program(given)
+        self._places[shape].put(given)
+        return self._graphs[shape]()
+
+
+class _Places:
+    """Where a graph reads."""
+
+    def __init__(self, like: Sequence[Tensor]) -> None:
+        self.tensors = [tensor.clone() for tensor in like]
+        self._last: list[Tensor | None] = [None] * len(like)
+
+    def put(self, given: Sequence[Tensor]) -> None:
+        for place, last, tensor in zip(self.tensors, self._last, given, strict=True):
+            # All steps of a solve hear the same.
+            if tensor is not last:
+                place.copy_(tensor)
+        self._last = list(given)
 
 
 class CudaRecorder:
@@ -115,3 +139,26 @@ class CudaRecorder:
             return result
 
         return replay
+
+
+class Recording:
+    """What the graphs that are made from now on cost, told by `str`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._captures = COUNTS["graph_captures"]
+        self._started = time.monotonic()
+        self._held = self._held_bytes()
+
+    def __str__(self) -> str:
+        captures = COUNTS["graph_captures"] - self._captures
+        taken = (self._held_bytes() - self._held) / 2**20
+        return f"{captures} recorded in {time.monotonic() - self._started:.1f} s, {taken:.0f} MiB"
+
+    def _held_bytes(self) -> int:
+        return torch.cuda.memory_reserved(self._device) if self._device.type == "cuda" else 0
+
+
+def recorder_for(device: torch.device) -> Record | None:
+    """Who records there; nobody where there are no graphs."""
+    return CudaRecorder() if device.type == "cuda" else None

@@ -43,14 +43,13 @@ class NativeEngine:
         self._extractor = extractor
         self._features = BudgetedCache[str, VoiceFeatures](FEATURES_BUDGET, lambda features: features.size_bytes)
         self._driver = Driver(networks, plan)
+        self._at_ready: Mapping[str, int] | None = None
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Graphs recorded and done without; on a GPU also how often its memory ran short, and what for."""
-        if not torch.cuda.is_initialized():
-            return COUNTS
-        memory = torch.cuda.memory_stats()
-        return {**COUNTS, "allocator_retries": memory["num_alloc_retries"], "out_of_memory": memory["num_ooms"]}
+        """Of what should not happen once it is ready: `_counted` since then."""
+        before = self._at_ready or {}
+        return {name: count - before.get(name, 0) for name, count in _counted().items()}
 
     def warm_up(self) -> None:
         """Speak a word. Raises LoadError where what comes out is no sound."""
@@ -60,6 +59,8 @@ class NativeEngine:
         chunks = list(self.stream(request, lambda: False))
         if not chunks or not all(np.isfinite(samples).all() for samples in chunks):
             raise LoadError(f"the model makes no sound in {self.details['precision']}: set model.precision to fp32")
+        if self._at_ready is None:
+            self._at_ready = _counted()
 
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
         """Speak a request: [n] samples a chunk. Raises RequestError, EngineBroken."""
@@ -85,3 +86,11 @@ class NativeEngine:
     def close(self) -> None:
         """End the networks' thread."""
         self._driver.close()
+
+
+def _counted() -> dict[str, int]:
+    """Graphs recorded and done without; on a GPU also how often its memory ran short, and what for."""
+    if not torch.cuda.is_initialized():
+        return dict(COUNTS)
+    memory = torch.cuda.memory_stats()
+    return {**COUNTS, "allocator_retries": memory["num_alloc_retries"], "out_of_memory": memory["num_ooms"]}

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.cuda_graphs import Record
 from cosyserve_workers.native.features.spectra import mel
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.native.vocoder.causal_stream import CausalVocoder
@@ -32,6 +33,9 @@ class AnyVocoder(Protocol):
 
     def reserve(self, frames: int) -> None:
         """Make what is shared ready for segments of so many frames."""
+
+    def record(self, record: Record) -> None:
+        """Take graphs from now on, where there are programs of fixed sizes."""
 
     def open(self, seed: int) -> Any:
         """A new segment."""

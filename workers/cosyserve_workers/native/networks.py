@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from cosyserve_workers.mel_stretch import Stretch
-from cosyserve_workers.native.cuda_graphs import CudaRecorder
+from cosyserve_workers.native.cuda_graphs import Recording, recorder_for
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
@@ -142,10 +142,15 @@ class Networks:
         vocoder, runs_in = load_vocoder(folder.path, device, precision.vocoder, model)
         vocoder.reserve(MAX_SPOKEN * FRAMES_PER_TOKEN)
         sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)
-        record = CudaRecorder() if device.type == "cuda" else None
+        found = {"lanes": lanes, "vocoder": runs_in}
+        record, recording = recorder_for(device), Recording(device)
         program = TokenProgram(lm, around(sampler) if around else sampler, record)
+        if record is not None:
+            flow.record(record)
+            vocoder.record(record)
+            found["graphs"] = str(recording)
         networks = cls(_Models(lm, program, flow, vocoder), plan, memory, model)
-        networks.found = {"lanes": lanes, "vocoder": runs_in}
+        networks.found = found
         return networks
 
     def choose_width(self) -> None:

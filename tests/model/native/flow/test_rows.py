@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cosyserve_workers.native.flow import solver
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
-from cosyserve_workers.native.flow.rows import BUCKETS
+from cosyserve_workers.native.flow.rows import BUCKETS, SHARED, shared_out
 from cosyserve_workers.native.flow.sizes import EULER_STEPS, FlowSizes
 from cosyserve_workers.native.kernels import paged
 from cosyserve_workers.native.kernels.add_norm import add_norm
@@ -65,8 +65,14 @@ def test_streams_that_join_and_leave_give_the_mel_of_one_pass(pair: Pair) -> Non
         assert_same(mel, pair.one_pass(case))
 
 
-def test_more_rows_than_a_bucket_has(pair: Pair) -> None:
-    case = make_case(30, 25 * BUCKETS[-1] + 40)
+def test_sequences_share_a_solve_up_to_sixteen_rows_and_a_longer_one_has_its_own() -> None:
+    assert shared_out([4, 4, 4, 4, 4]) == [slice(0, 4), slice(4, 5)]
+    assert shared_out([30, 1, 15, 1, 126]) == [slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 5)]
+    assert shared_out([1]) == [slice(0, 1)]
+
+
+def test_more_rows_of_a_stream_than_others_share(pair: Pair) -> None:
+    case = make_case(30, 25 * SHARED + 40)
     mel = speak(pair.flow, pair.open(case), case.tokens, [])
     assert_same(mel, pair.one_pass(case))
 

@@ -11,14 +11,17 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
 from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
+from cosyserve_workers.native.cuda_graphs import COUNTS  # noqa: E402
+from cosyserve_workers.native.vocoder import program  # noqa: E402
 from cosyserve_workers.native.vocoder.program import Carried, Numbers  # noqa: E402
 from cosyserve_workers.native.vocoder.reach import Span  # noqa: E402
-from cosyserve_workers.native.vocoder.stream import KEPT_FRAMES, REACH, Vocoder, VocoderStep  # noqa: E402
+from cosyserve_workers.native.vocoder.stream import OF_ONE_LENGTH, REACH, Vocoder, VocoderStep  # noqa: E402
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME  # noqa: E402
 from cosyserve_workers.native.vocoder.windows import BUCKETS, Shape, Windows  # noqa: E402
+from tests.model.native.recording import Recorder  # noqa: E402
 
 CPU = torch.device("cpu")
-OF_ONE_LENGTH, AS_NEEDED = Windows(REACH, KEPT_FRAMES), Windows(REACH)
+AS_NEEDED = Windows(REACH)
 ALL = Shape(80, Span(16, 66))
 
 
@@ -139,3 +142,27 @@ def test_company_changes_nothing(vocoder: Vocoder) -> None:
     assert (got - wanted).abs().max() / wanted.abs().max() < 1e-4
     assert torch.allclose(alone.carried.turns, beside.carried.turns)
     assert (alone.known, alone.given) == (beside.known, beside.given) == (200, 200 - REACH.right)
+
+
+def test_each_number_of_windows_has_its_graph_from_the_beginning(
+    vocoder: Vocoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = BUCKETS[:2]
+    monkeypatch.setattr(program, "BUCKETS", few)
+    recorder = Recorder()
+    recorded = Vocoder(vocoder._hift, vocoder._source)
+    recorded.record(recorder)
+    assert recorder.recorded == len(few)
+    counts, replayed = dict(COUNTS), recorder.replayed
+    mel = torch.randn(80, 300, generator=torch.Generator().manual_seed(2)) * 1.5 - 5
+
+    def sounds(subject: Vocoder) -> list[Tensor]:
+        streams = [subject.open(seed) for seed in range(2)]
+        first = subject.advance([VocoderStep(stream, mel[:, :90], final=False) for stream in streams])
+        alone = subject.advance([VocoderStep(streams[1], mel[:, 90:], final=True)])
+        return [*first, *alone, *subject.advance([VocoderStep(streams[0], mel[:, 90:100], final=True)])]
+
+    for ours, wanted in zip(sounds(recorded), sounds(vocoder), strict=True):
+        assert torch.allclose(ours, wanted, atol=1e-5)
+    assert recorder.replayed > replayed + 3
+    assert (dict(COUNTS), recorder.recorded) == (counts, len(few))

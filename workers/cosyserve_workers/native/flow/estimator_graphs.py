@@ -3,14 +3,14 @@
 Starting its kernels one by one takes longer than running them.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor
 
-from cosyserve_workers.native.cuda_graphs import Graphs, Record
+from cosyserve_workers.native.cuda_graphs import Graphs
 from cosyserve_workers.native.flow.attention import Paged
 from cosyserve_workers.native.flow.estimator import Batch, Left
-from cosyserve_workers.native.flow.rows import BUCKETS, MOST_PAST
 
 
 class Stepper(Protocol):
@@ -20,55 +20,27 @@ class Stepper(Protocol):
         """As `Estimator.velocity`. The velocity may be overwritten by the next call."""
 
 
-class _Inputs(NamedTuple):
-    """Where a graph reads, but for the pages."""
-
-    shifts: Tensor
-    mel: Tensor
-    left: Left
-    batch: Batch
-
-    @classmethod
-    def like(cls, shifts: Tensor, mel: Tensor, left: Left, batch: Batch, attention: Paged) -> "_Inputs":
-        """Room for what comes, filled with it."""
-        pages = attention.pages
-        own = attention.on(type(pages)(pages.keys_values, *(tensor.clone() for tensor in pages[1:])))
-        heard = tuple(tensor.clone() for tensor in batch.heard)
-        lefts = Left(*(tensor.clone() for tensor in left))
-        return cls(shifts.clone(), mel.clone(), lefts, Batch(batch.layout.copy(), batch.places.clone(), heard, own))
-
-    def tensors(self, attention: Paged) -> list[Tensor]:
-        """All that a step is given, in one order. attention: the batch's."""
-        numbers = (self.batch.places, *self.batch.layout.numbers, *attention.pages[1:])
-        return [self.shifts, self.mel, *self.left, *self.batch.heard, *numbers]
-
-
 class EstimatorGraphs:
-    """The steps of one estimator over rows; others run as they are. record: as `Graphs`."""
+    """The steps of one estimator, over rows in pages."""
 
-    def __init__(self, estimator: Stepper, record: Record) -> None:
+    def __init__(self, estimator: Stepper, graphs: Graphs) -> None:
         self._estimator = estimator
-        self._graphs = Graphs("the flow", record)
-        self._inputs: dict[int, tuple[_Inputs, list[Tensor]]] = {}
+        self._graphs = graphs
 
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """As `Stepper`."""
-        attention, rows = batch.attention, len(batch.layout.lengths)
-        suits = isinstance(attention, Paged) and rows in BUCKETS and attention.pages.table.shape[2] == MOST_PAST
-        if not (suits and self._graphs.sound):
-            return self._estimator.velocity(shifts, mel, left, batch)
+        layout, attention = batch.layout, batch.attention
         assert isinstance(attention, Paged)
-        given = _Inputs(shifts, mel, left, batch)
-        if rows not in self._inputs:
-            own = _Inputs.like(*given, attention)
-            assert isinstance(own.batch.attention, Paged)
-            self._inputs[rows] = own, own.tensors(own.batch.attention)
-        inputs, places = self._inputs[rows]
-        for place, tensor in zip(places, given.tensors(attention), strict=True):
-            place.copy_(tensor)
-        velocity, mel_left, others = self._graphs.run(rows, lambda: self._step(inputs))
-        return velocity, Left(mel_left.clone(), others.clone())
+        heard = len(batch.heard)
 
-    def _step(self, inputs: _Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        velocity, left = self._estimator.velocity(inputs.shifts, inputs.mel, inputs.left, inputs.batch)
-        return velocity, left.mel, left.others
+        def program(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            shifts, mel, mel_left, others, places, window, follows, *rest = tensors
+            pages = attention.pages.with_numbers(rest[heard:])
+            on = Batch(layout.with_numbers([window, follows]), places, tuple(rest[:heard]), attention.on(pages))
+            velocity, left = self._estimator.velocity(shifts, mel, Left(mel_left, others), on)
+            return velocity, *left
+
+        given = [shifts, mel, *left, batch.places, *layout.numbers, *batch.heard, *attention.pages.numbers]
+        shape = ("step", len(layout.lengths), attention.pages.most)
+        velocity, mel_left, others = self._graphs.call(shape, given, program)
+        return velocity, Left(mel_left.clone(), others.clone())

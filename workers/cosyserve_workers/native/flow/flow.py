@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.cuda_graphs import Record
 from cosyserve_workers.native.flow.memory import PagePool
 from cosyserve_workers.native.flow.parts import AnySizes, is_of_the_other, sizes_of
 from cosyserve_workers.native.flow.pieces import Piece
@@ -134,6 +135,10 @@ class Flow:
     def reserve(self, tokens: int) -> None:
         """Make what is shared ready for streams of so many tokens, their prompts' included."""
         self._solver.reserve(tokens)
+
+    def record(self, record: Record) -> None:
+        """Take graphs from now on, on a GPU that has our kernels, once the pool has all its pages."""
+        self._solver.record(record)
 
     def trial(self, streams: int) -> Callable[[], object]:
         """One Euler step of so many streams in a batch, to be timed."""

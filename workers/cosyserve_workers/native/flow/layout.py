@@ -47,10 +47,10 @@ class Layout:
         """What those read who work on sequences that are equally long, beside the length and number of these."""
         return self.window, self.follows
 
-    def copy(self) -> "Layout":
-        """The same with indices of its own, for who will overwrite them."""
+    def with_numbers(self, numbers: Sequence[Tensor]) -> "Layout":
+        """The same with `numbers` that lie elsewhere."""
         made = copy(self)
-        made.window, made.follows = self.window.clone(), self.follows.clone()
+        made.window, made.follows = numbers
         return made
 
     def windows(self, frames: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,10 +21,23 @@ from cosyserve_workers.native.flow.sizes import (
 )
 from cosyserve_workers.native.kernels.paged import Pages
 
-BUCKETS = (1, 2, 4, 8, 16)
-"""Numbers of rows that graphs are made for. More are solved in multiples of the last, without."""
+SHARED = 16
+"""So many rows are solved together at most, but for those of one sequence."""
+BUCKETS = (1, 2, 4, 8, SHARED, 32, 64, 128)
+"""Numbers of rows that graphs are made for. A prompt of 30 s and the longest segment, solved at one go, are 126."""
 MOST_PAST = 160
-"""Chunks of a sequence that a page table has room for: a prompt of 30 s and the longest segment need 126."""
+"""Chunks of a sequence that a page table has room for."""
+
+
+def shared_out(counts: Sequence[int]) -> list[slice]:
+    """Deal sequences of so many rows to solves, in order."""
+    starts, rows = [], SHARED
+    for index, count in enumerate(counts):
+        if rows + count > SHARED:
+            starts.append(index)
+            rows = 0
+        rows += count
+    return [slice(start, end) for start, end in pairwise([*starts, len(counts)])]
 
 
 def idle_piece(nothing: Lefts, absent: int) -> Piece:
@@ -43,9 +56,7 @@ class Rows:
     """pieces: of a chunk each. absent, nothing: what rows hear that are there to fill a bucket up."""
 
     def __init__(self, pieces: Sequence[Piece], absent: int, nothing: Lefts) -> None:
-        idle = -len(pieces) % BUCKETS[-1]
-        if len(pieces) < BUCKETS[-1]:
-            idle = next(bucket for bucket in BUCKETS if bucket >= len(pieces)) - len(pieces)
+        idle = next((bucket for bucket in BUCKETS if bucket >= len(pieces)), len(pieces)) - len(pieces)
         self.pieces = [*pieces, *[idle_piece(nothing, absent)] * idle] if idle else list(pieces)
         self._given = len(pieces)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from cosyserve_workers.native.flow.flow import Flow
+from cosyserve_workers.native.flow.rows import SHARED
 
 GAIN = 0.95
 """A wider solve has to bring a stream's part below so much of what it was: what is between is noise."""
@@ -38,7 +39,8 @@ class WidthTable:
 
 
 def measure_widths(flow: Flow, most: int) -> WidthTable:
-    """Time steps of 1, 2, 4, ... and of `most` streams. The first of each, which sets libraries up, does not count."""
+    """Time steps of 1, 2, 4, ... and of `most` streams, or as many as share one. Each one's first does not count."""
+    most = min(most, SHARED)
     widths = {*(1 << power for power in range(most.bit_length())), most}
     return WidthTable({width: _step_s(flow, width) for width in sorted(widths)})
 

@@ -1,5 +1,6 @@
 """Attention over keys and values that lie in pages, in plain PyTorch: the twin of `paged_triton`, and who picks it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,20 @@ class Pages(NamedTuple):
     """int32 [rows]: the first row of the row's sequence."""
     frames: Tensor
     """int32 [rows]: how many of its frames are real, from the first on; not all in a sequence's last alone."""
+
+    @property
+    def numbers(self) -> tuple[Tensor, ...]:
+        """All but the keys and values."""
+        return self[1:]
+
+    def with_numbers(self, numbers: Sequence[Tensor]) -> "Pages":
+        """The same keys and values with others."""
+        return Pages(self.keys_values, *numbers)
+
+    @property
+    def most(self) -> int:
+        """How many pages the table has room for."""
+        return self.table.shape[2]
 
 
 def attend(qkv: Tensor, pages: Pages, layer: int, heads: int, bias: Tensor | None = None) -> Tensor:

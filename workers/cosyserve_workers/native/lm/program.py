@@ -103,7 +103,8 @@ class _Static:
         every: list[_DecodeStep | _PrefillStep] = [*self._decodes, *self._prefills]
         for step in every:
             # All rows are nobody's: a step that is made twice to compare them changes nothing.
-            graphs.run(step.shape, step)
+            graphs.make(step.shape, step)
+        graphs.seal()
 
     def decode(self, slots: Sequence[int]) -> Fetched:
         step = _smallest(self._decodes, len(slots))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.cuda_graphs import Record
 from cosyserve_workers.native.models import COSYVOICE3
 from cosyserve_workers.native.vocoder.causal import MEL_RIGHT, PITCH_LEFT, PITCH_RIGHT, CausalHift
 from cosyserve_workers.native.vocoder.causal_source import SteppedSource
@@ -63,6 +64,9 @@ class CausalVocoder:
     def reserve(self, frames: int) -> None:
         """Make what is shared ready for segments of so many frames."""
         self._source.reserve(frames)
+
+    def record(self, record: Record) -> None:
+        """Its windows have many lengths: there is no program of a fixed size."""
 
     def open(self, seed: int) -> CausalVocoderStream:
         """A new segment. There is no randomness in it, whatever the seed."""

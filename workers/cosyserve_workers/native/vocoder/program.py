@@ -1,14 +1,19 @@
 """The vocoder's program: a batch of windows of one shape, with what their streams carry, to sound."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.cuda_graphs import Graphs, Record
 from cosyserve_workers.native.vocoder.ends import MaskedEnds
 from cosyserve_workers.native.vocoder.hift import UNMASKED, Hift
 from cosyserve_workers.native.vocoder.source import HarmonicSource, Places
-from cosyserve_workers.native.vocoder.windows import Shape, Windows
+from cosyserve_workers.native.vocoder.windows import BUCKETS, Shape, Windows
+
+_LOUDNESS = -5.0
+"""Of a mel that graphs are tried with: what is between silence and a shout."""
 
 
 class Carried(NamedTuple):
@@ -38,20 +43,53 @@ class Numbers(NamedTuple):
 
 
 class Program:
-    """One network and its source."""
+    """One network and its source.
 
-    def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows) -> None:
+    record: how a GPU's graphs are made, one for each number of windows of the one length that they all have then.
+    """
+
+    def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows, record: Record | None = None) -> None:
         self._hift = hift
         self._source = source
         self._reach = windows.reach
         self._masks = hift.masks(windows.shape.frames) if windows.shape else None
         self._settled = torch.arange(windows.reach.carried, device=hift.device)
+        self._graphs: Graphs | None = None
+        if record is not None and windows.shape is not None:
+            self._graphs = Graphs("the vocoder", record)
+            for rows in BUCKETS:
+                self.rehearse(windows.shape, rows)
+            self._graphs.seal()
 
+    @torch.inference_mode()
     def run(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
         """mel: [b, mels, frames], 0 where there is no signal. numbers: [b, 6], as `Numbers`.
 
         Returns sound [b, 480 kept], of which the first `given` frames are right, and what is carried on.
         """
+        if self._graphs is None:
+            return self._run(shape, mel, numbers, carried)
+
+        def program(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            mel, numbers, *carried = tensors
+            sound, after = self._run(shape, mel, numbers, Carried(*carried))
+            return sound, *after
+
+        results = self._graphs.call(len(mel), [mel, numbers, *carried], program)
+        sound, *after = (result.clone() for result in results)
+        return sound, Carried(*after)
+
+    def rehearse(self, shape: Shape, rows: int) -> None:
+        """Run a batch of noise in the midst of streams."""
+        device = self._hift.device
+        dice = torch.Generator().manual_seed(rows)
+        mel = torch.randn((rows, self._hift.sizes.mels, shape.frames), generator=dice) + _LOUDNESS
+        numbers = Numbers(0, 0, 0, shape.frames, shape.kept.end - shape.kept.start, 1)
+        pitch = torch.full((rows, self._reach.carried), 100.0, dtype=torch.float64, device=device)
+        carried = Carried(pitch, pitch.new_zeros(rows))
+        self.run(shape, mel.to(device), torch.tensor([numbers] * rows, device=device), carried)
+
+    def _run(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
         frame, noise, _, _, given, carries = numbers.unbind(1)
         ends = MaskedEnds(self._masks, numbers[:, 2:4]) if self._masks else UNMASKED
         fresh = self._hift.pitch(mel, ends)

@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.cuda_graphs import Record
 from cosyserve_workers.native.kernels.noise import key_of
 from cosyserve_workers.native.vocoder.hift import Hift
 from cosyserve_workers.native.vocoder.program import Carried, Numbers, Program
@@ -28,6 +29,7 @@ PITCH_FRAMES = 5
 REACH = Reach(LEFT_FRAMES, RIGHT_FRAMES, PITCH_FRAMES)
 KEPT_FRAMES = 50
 """Of a window on a GPU: a chunk of the flow."""
+OF_ONE_LENGTH = Windows(REACH, KEPT_FRAMES)
 
 
 @dataclass(slots=True)
@@ -60,10 +62,15 @@ class Vocoder:
     def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows | None = None) -> None:
         """windows: those that suit the device if None."""
         on_a_gpu = hift.device.type == "cuda"
-        self._windows = windows or Windows(REACH, KEPT_FRAMES if on_a_gpu else None)
+        self._windows = windows or (OF_ONE_LENGTH if on_a_gpu else Windows(REACH))
         self._hift = hift
         self._source = source
         self._program = Program(hift, source, self._windows)
+
+    def record(self, record: Record) -> None:
+        """Take graphs from now on, before the first stream."""
+        self._windows = OF_ONE_LENGTH
+        self._program = Program(self._hift, self._source, self._windows, record)
 
     @classmethod
     def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Vocoder":
