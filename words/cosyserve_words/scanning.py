@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from cosyserve_words.common.all import FIRST, LAST
 from cosyserve_words.language import Context, Language, Rule
@@ -11,26 +12,41 @@ from cosyserve_words.spans import DROPPED, LEXICON, MOST_GROWTH, PAUSE, WORD, Op
 from cosyserve_words.surface import ATOM, Atom, Surface
 from cosyserve_words.tongues import Tongues
 
+Bucket = tuple[re.Pattern[str], tuple[Rule, ...]]
+"""The rules that can begin with one character, and what must match there for any of them to be tried."""
+
+_WORD = "A-Za-z"
+_STREETS = ("[Ss]t|[Aa]v|[Rr]d|[Cc]t|[Dd]r|[Ll]n|[Pp]l|[Ss]q", "[Aa]ve|[Hh]wy|[Tt]er|[Cc]ir|[Tt]rl|[Ff]wy|[Aa]ly")
+_BORING = (
+    rf"(?:(?:[a-z]+|[A-Z][a-z]+)(?<!\b(?:{_STREETS[0]}))(?<!\b(?:{_STREETS[1]}))"
+    r"(?<!\b(?:[Bb]lvd|[Ee]xpy|[Pp]kwy|[Cc]res)),? (?=[A-Za-z]))+"
+)
+"""Words before words, which no rule begins with, but for streets: passed over at once, for speed."""
+
 
 class Ruleset:
-    """The rules of one language, shared ones first, sorted by what they can begin with."""
+    """The rules of one language and of every language, sorted by what they can begin with."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._firsts = [re.compile(f"[{rule.first}]") for rule in rules]
-        self._by_char: dict[str, tuple[Rule, ...]] = {}
-        hints = {rule.hint or f"[{rule.first}]" for rule in rules}
-        self.trigger = re.compile("|".join([ATOM, *sorted(hints)]))
+        self._by_char: dict[str, Bucket | None] = {}
 
-    def at(self, char: str) -> tuple[Rule, ...]:
+    def at(self, char: str) -> Bucket | None:
         """The rules that can begin with this character."""
-        found = self._by_char.get(char)
-        if found is None:
-            pairs = zip(self._rules, self._firsts, strict=True)
-            found = tuple(rule for rule, first in pairs if first.match(char))
-            if len(self._by_char) < 4096:
-                self._by_char[char] = found
-        return found
+        if char not in self._by_char:
+            if len(self._by_char) > 4096:
+                self._by_char.clear()
+            self._by_char[char] = self._bucket(char)
+        return self._by_char[char]
+
+    def _bucket(self, char: str) -> Bucket | None:
+        pairs = zip(self._rules, self._firsts, strict=True)
+        found = tuple(rule for rule, first in pairs if first.match(char))
+        if not found:
+            return None
+        hints = {rule.hint for rule in found}
+        return re.compile("|".join(sorted(hints)) if "" not in hints else ""), found
 
 
 @lru_cache(maxsize=64)
@@ -42,13 +58,27 @@ def ruleset(language: Language, main: Language) -> Ruleset:
 
 @lru_cache(maxsize=64)
 def trigger(languages: frozenset[Language]) -> re.Pattern[str]:
-    """Where a rule of any of these languages may begin."""
-    return Ruleset([*FIRST, *(rule for language in languages for rule in language.rules), *LAST]).trigger
+    """Where a rule of any of these languages may begin.
+
+    It matches what is plain, to be passed over at once, or as its group the character or word where rules are tried.
+    """
+    rules = [*FIRST, *(rule for language in languages for rule in language.rules), *LAST]
+    # A hyphen or a caret that stood at an end of its class is in the midst of this one.
+    firsts = "".join(sorted({re.sub(r"^[-^]|(?<!\\)-$", lambda sign: f"\\{sign[0]}", rule.first) for rule in rules}))
+    return re.compile(rf"{_BORING}|[^{firsts}{_WORD}{ATOM}]+|([{_WORD}]+|(?s:.))")
 
 
 def spans(surface: Surface, options: Options) -> Iterator[Span]:
     """The spans of a surface, in order: they leave out only what the surface has left out."""
     return _Scan(surface, options).spans()
+
+
+class _Made(NamedTuple):
+    """A span, and where it stands in the surface."""
+
+    place: int
+    end: int
+    span: Span
 
 
 class _Scan:
@@ -63,38 +93,46 @@ class _Scan:
         self._words = self._find_words()
 
     def spans(self) -> Iterator[Span]:
-        begin = trigger(self._tongues.languages)
-        plain = place = 0
+        plain = 0
         for start, end, spoken in [*self._words, (len(self._text), len(self._text), "")]:
-            while (found := begin.search(self._text, place)) and found.start() < start:
-                made, place = self._read(found.start(), start)
-                if made:
-                    yield from self._plain(plain, found.start())
-                    yield made
-                    plain = place
+            for made in self._between(plain, start):
+                yield from self._plain(plain, made.place)
+                yield made.span
+                plain = made.end
             yield from self._plain(plain, start)
             if start < end:
                 yield self._span(start, end, LEXICON, self._tongues.at(start, end).code, spoken)
-            plain = place = end
+            plain = end
+
+    def _between(self, place: int, most: int) -> Iterator["_Made"]:
+        """What rules make of the text from `place` to `most`."""
+        look = trigger(self._tongues.languages)
+        while place < most and (found := look.match(self._text, place)):
+            made = self._read(place, most) if found.lastindex else None
+            if made:
+                yield made
+            place = made.end if made else found.end()
 
     def _find_words(self) -> list[tuple[int, int, str]]:
         """What the author has words for."""
         lexicon = self._options.lexicon
         return list(lexicon.found(self._text, lambda start, end: self._tongues.at(start, end).code)) if lexicon else []
 
-    def _read(self, place: int, most: int) -> tuple[Span | None, int]:
-        """What begins at `place` and ends at `most` at the latest; and from where to look on."""
+    def _read(self, place: int, most: int) -> "_Made | None":
+        """What begins at `place` and ends at `most` at the latest."""
         atom = self._surface.atoms.get(place)
         if atom:
-            return self._settled(atom, place), place + 1
-        here = self._tongues.at(place, place + 1)
-        for rule in ruleset(here, self._main).at(self._text[place]):
+            return _Made(place, place + 1, self._settled(atom, place))
+        bucket = ruleset(self._tongues.at(place, place + 1), self._main).at(self._text[place])
+        if not bucket or not bucket[0].match(self._text, place):
+            return None
+        for rule in bucket[1]:
             found = rule.pattern.match(self._text, place)
             if found and place < found.end() <= most and ATOM not in found[0]:
                 made = self._say(rule, found)
                 if made:
-                    return made, found.end()
-        return None, place + 1
+                    return _Made(place, found.end(), made)
+        return None
 
     def _say(self, rule: Rule, found: re.Match[str]) -> Span | None:
         language = self._tongues.at(found.start(), found.end())

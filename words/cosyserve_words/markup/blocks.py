@@ -19,6 +19,8 @@ _NOTHING = re.compile(
 )
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
+_MOST_LINE = 1000
+"""A longer line is no heading, row or list: it is read as it stands."""
 _WRAPPED = re.compile(r"[a-zà-öø-ÿ(\"“'‘]")
 _LONG_LINE = 50
 """A line of this many characters that the next one goes on in small letters was only wrapped."""
@@ -32,7 +34,9 @@ def lines(text: str, options: Options) -> Iterator[Stretch]:
         found = LINE_END.search(text, place)
         end = found.start() if found else len(text)
         after = found.end() if found else end
-        if strip and _FENCE.match(text, place, end):
+        if end - place > _MOST_LINE:
+            yield Stretch(place, after, options, breaks=bool(found))
+        elif strip and _FENCE.match(text, place, end):
             code = not code
         elif not strip or code:
             yield Stretch(place, after, replace(options, markup="read") if code else options, breaks=bool(found))

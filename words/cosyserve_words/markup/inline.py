@@ -24,6 +24,8 @@ FOLDED: Mapping[str, str] = {
 _UNSEEN = frozenset({"Cf", "Cs", "Co", "Cn"})
 _PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u02ff\u0370-\u0377、-〟぀-゘ゞ-ヿ一-鿿가-힣！（），：；？‘’“”…—–]+")
 """What is taken as it stands, unless a mark that joins it follows."""
+_SIGN = re.compile(r"[\\<!\[\]`*_~=$&]")
+"""What all that is looked for begins with."""
 _CLUSTER = re.compile("(?s:.)[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u0655\u3099\u309a\u1161-\u11ff]*")
 
 
@@ -35,16 +37,15 @@ def surface_of(text: str, piece: Stretch, end: int) -> Surface:
         return builder.made()
     options = piece.options
     specials, handlers = _specials(options.kept, strip=options.markup == "strip", tags=piece.tags)
-    place = piece.start
-    while place < end:
-        found = specials.search(text, place, end)
-        _characters(text, place, found.start() if found else end, builder)
-        if not found:
-            break
-        place = found.end()
-        if not handlers[str(found.lastgroup)](found, builder, options):
-            place = found.start() + 1
-            _characters(text, found.start(), place, builder)
+    plain = piece.start
+    for sign in _SIGN.finditer(text, plain, end):
+        found = specials.match(text, sign.start(), end) if sign.start() >= plain else None
+        if found:
+            _characters(text, plain, found.start(), builder)
+            plain = found.start()
+            if handlers[str(found.lastgroup)](found, builder, options):
+                plain = found.end()
+    _characters(text, plain, end, builder)
     return builder.made()
 
 

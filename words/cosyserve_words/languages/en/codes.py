@@ -7,13 +7,14 @@ from cosyserve_words.languages.en.around import START, before, counts
 from cosyserve_words.languages.en.numbers import digits, house
 from cosyserve_words.languages.en.quantities import grouped
 
-_ASKS = re.compile(
-    r"(?i)\b(?:pins?|codes?|passcode|password|otp|pnr|ext\.?|extension|flights?|tracking|order|account|acct\.?|zip|zipcode"
-    r"|postcode|postal code|serial|card|ending in|ends in|ending with|ssn|ids?|reference|ref\.?|confirmation|booking"
-    r"|invoice|ticket|case|claim|policy|member|membership|license|licence|passport|routing|iban|imei|sku|phone|mobile"
-    r"|cell|fax|tel\.?|telephone|hotline|whatsapp|call|dial|text|ring|reach (?:me|us) at|contact)"
-    r"(?:[ :#=]|\b(?:number|no\.|num|is|was|id|code|at|to|me|us|on)(?!\w))*$"
+_ASKING = re.compile(
+    "pins?|codes?|passcode|password|otp|pnr|ext|extension|flights?|tracking|order|account|acct|zip|zipcode|postcode"
+    "|postal|serial|card|ending|ends|ssn|ids?|reference|ref|confirmation|booking|invoice|ticket|case|claim|policy|member"
+    "|membership|license|licence|passport|routing|iban|imei|sku|phone|mobile|cell|fax|tel|telephone|hotline|whatsapp|call"
+    "|dial|text|ring|reach|contact"
 )
+_LINKS = frozenset({"number", "no", "num", "is", "was", "id", "code", "at", "to", "me", "us"})
+_WORDS = re.compile(r"[A-Za-z]+|[^A-Za-z\s:#=.]")
 _CALLS = re.compile(r"(?i)\b(?:call|dial|text|ring|contact)\b[^.]*$")
 _TOLL_FREE = {"800": "eight hundred", "900": "nine hundred"}
 _PLATE = re.compile("[A-Z]+|[a-z]+|[0-9]+|-")
@@ -45,11 +46,17 @@ def _seven(found: re.Match[str], context: Context) -> str | None:
 
 
 def asks_for_figures(found: re.Match[str]) -> bool:
-    """Whether the words before say that a code comes."""
+    """Whether the words before say that a code comes: one that asks, and only links behind it."""
     asked = before(found, 60)
-    if not _ASKS.search(asked) or counts(found):
+    if not asked or asked[-1].isdecimal():
         return False
-    return not _CALLS.search(asked) or sum(char.isdecimal() for char in found[0]) > 2
+    words = [word.lower() for word in reversed(_WORDS.findall(asked))]
+    if words and words[0] in {"in", "with"}:  # a card ending in 4242, but no order in 2020
+        return words[1:2] in (["ending"], ["ends"])
+    asking = next((word for word in words if word not in _LINKS or _ASKING.fullmatch(word)), "")
+    if not _ASKING.fullmatch(asking) or counts(found):
+        return False
+    return sum(char.isdecimal() for char in found[0]) > 2 or not _CALLS.search(asked)
 
 
 def _code(found: re.Match[str], context: Context) -> str | None:
@@ -131,10 +138,10 @@ RULES: tuple[Rule, ...] = (
     rule("phone", rf"{START}[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}{_END}", _phone),
     rule("code", rf"{START}[0-9]{{4}}([- ])[0-9]{{4}}\1[0-9]{{4}}(?:\1[0-9]{{1,4}})?{_END}", _phone),
     rule("phone", rf"{START}[0-9]{{3}}[-.][0-9]{{4}}{_END}", _seven),
-    rule("code", rf"{START}[0-9]+(?:-[0-9]+)*(?![0-9A-Za-z%])(?![.,:/-][0-9])", _code),
+    rule("code", rf"{START}[0-9]{{1,40}}(?:-[0-9]{{1,40}}){{0,8}}(?![0-9A-Za-z%])(?![.,:/-][0-9])", _code),
     rule(
         "code",
-        r"\b(?=[A-Za-z]*[0-9])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\b|\b[A-Z]{1,3} [0-9]{2,4}\b",
+        r"\b(?=[A-Za-z]*[0-9])[A-Za-z0-9]{1,40}(?:-[A-Za-z0-9]{1,40}){0,8}\b|\b[A-Z]{1,3} [0-9]{2,4}\b",
         _mixed_code,
         first="A-Za-z0-9",
         hint="\\b[A-Za-z]{0,12} ?[0-9]",
