@@ -6,9 +6,14 @@ import unicodedata
 from cosyserve_words.markup import ssml
 
 _CLAUSE_END = re.compile(r"[。！？；…]+[”’」』】》）)\"'\]]*|[.!?;]+[\"'”’)\]]*(?=\s)|[，、：]|[,:](?=\s)|\n")
-_OPEN = re.compile(r"\[(?!\s)[^\[\]\n]{0,300}$|<[^<>\s][^<>\n]{0,300}$|\$(?![\d.\s])[^$\n]{1,300}$|`[^`\n]{0,300}$")
-_NUMBERED = re.compile(r"(?:^|[^\w])[A-Za-z]{1,5}\.\s*$|[0-9]\s*[.,:：，、/~-]?\s*$")
-"""What goes on with a figure or a name: `No. 5`, `3. 5`, `Dr. Smith`, `1, 2`."""
+_OPEN = re.compile(r"\[(?!\s)[^\[\]\n]{0,300}$|<[^<>\s][^<>\n]{0,300}$|\$(?=[^\s$0-9])[^$\n]{1,300}$|`[^`\n]{0,300}$")
+_ABBREVIATED = re.compile(
+    r"(?:^|[^\w.])(?i:[a-z]|nos?|nr|figs?|eqs?|vol|pp?|ch|sec|art|tab|app|ext|op|ver|para|dr|mrs?|ms|prof|gen|col|capt|lt|sgt"
+    r"|rev|hon|gov|sen|rep|st|mt|ft|jr|sr|vs|co|inc|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|[ap]\.m)\.\s*$"
+)
+"""Abbreviations, which go on: `No. 5`, `Dr. Smith`."""
+_FIGURE = re.compile(r"[0-9]\s*[.,:：，、/~-]?\s*$")
+"""What goes on where a figure follows: `3. 5`, `1, 2`."""
 
 
 def settled(text: str) -> int:
@@ -41,5 +46,7 @@ def _is_border(text: str, end: int) -> bool:
         return not (len(line) > 50 and following[0].islower())
     if is_open(line):
         return False
+    if following[0] in "\"'”’」』】》）)]" or (following[0].isdecimal() and _FIGURE.search(line)):
+        return False
     goes_on = following[0].isalnum() and unicodedata.east_asian_width(following[0]) not in "WF"
-    return not (goes_on and _NUMBERED.search(line)) and following[0] not in "\"'”’」』】》）)]"
+    return not (goes_on and _ABBREVIATED.search(line))

@@ -59,7 +59,9 @@ _LETTERS = {
 _CYRILLIC = {"uk": "іїєґ", "be": "ў", "sr": "ђћџј", "ru": "ыэё"}
 _PERSIAN = re.compile("[پچژگکی]")
 _CANTONESE = re.compile("[嘅唔喺咗佢哋冇嘢啲嗰咁嚟啱瞓咩乜攞畀]")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"(?<![\w.@/:-])[^\W\d_]+(?![\d@/]|\.\w)")
+"""A word that is no part of an address or a name with figures."""
+_EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
 _HIT, _LETTER = 2, 3
 
 
@@ -84,4 +86,5 @@ def _of_latin(text: str) -> str:
         score[code] += _LETTER * any(letter in small for letter in letters)
     (best, most), *others = score.most_common(2) or [("", 0)]
     second = others[0][1] if others else 0
-    return best if most > second else ""
+    enough = 2 * _HIT if _EASTERN.search(text) else 1  # a foreign word or two amid others tells little
+    return best if most > second and most >= enough else ""
