@@ -25,7 +25,7 @@ class Language(ABC):
     comma: ClassVar[str] = ","
     signs: ClassVar[Mapping[str, str]] = {}
     """What a sign is called in addresses, code and formulas: `{"@": "at", ".": "dot"}`; also `point`, between the
-    numbers of a version, and `#tag`, before a hashtag's word."""
+    numbers of a version, `#tag`, before a hashtag's word, and `ampersand`, which is `&` in an address."""
 
     @property
     def rules(self) -> Sequence[Rule]:

@@ -27,5 +27,6 @@ def test_it_is_read_so(language: str, written: str, spoken: str) -> None:
     found = said(written.replace("\\n", "\n"), language)
     readings = spoken.split("|")
     assert plain(found) in map(plain, readings)
+    assert said(found.replace(" / ", " "), language) == found
     if any("/" in reading for reading in readings):
         assert pauses(found) in map(pauses, readings)

@@ -9,7 +9,7 @@ from cosyserve_words.streaming import settled
 TEXTS = [
     (
         "en",
-        "Call me at 5:30 p.m. tomorrow. It costs $3.50, not $4, and Dr. Smith paid 1,234.5 for it. See No. 5 and 3. 14 too.",
+        "Call me at 5:30 p.m. tomorrow. It costs $3.50, not $4, and Dr. Smith paid 1,234.5 for it. See No. 5, 3. 14.",
     ),
     ("en", "Pi is 3.14159, e is 2.718. Version 2.0.1 is out: see https://example.com/a,b?c=1. Ask (in 2024) again!"),
     ("en", "# Title\n* one [link](https://example.com) here\n* two **bold, really** three\n\nThe end. **Done**"),

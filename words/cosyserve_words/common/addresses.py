@@ -37,7 +37,7 @@ def _part(part: str, language: Language) -> str:
             if len(part) <= 5 and part.isascii() and not _SPOKEN_LOW.search(part) and len(part) > 1
             else part
         )
-    return language.sign(part)
+    return language.signs.get("ampersand", part) if part == "&" else language.sign(part)
 
 
 def _url(found: re.Match[str], context: Context) -> str:
@@ -82,10 +82,10 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         "email",
-        rf"{_WORD}[A-Za-z0-9][A-Za-z0-9.!#$%&*+=?^_`{{|}}~-]{{0,63}}@{_HOST}[A-Za-z]{{2,12}}{_END}{_PATH}",
+        rf"(?<![A-Za-z0-9@_-])[A-Za-z0-9][A-Za-z0-9.!#$%&*+=?^_`{{|}}~-]{{0,63}}@{_HOST}[A-Za-z]{{2,12}}{_END}{_PATH}",
         _url,
         first="A-Za-z0-9",
-        hint=r"(?<![A-Za-z0-9@._&-])[A-Za-z0-9][A-Za-z0-9._&-]{0,40}@[A-Za-z0-9]",
+        hint=r"(?<![A-Za-z0-9@_&-])[A-Za-z0-9][A-Za-z0-9._&-]{0,40}@[A-Za-z0-9]",
     ),
     rule(
         "url",

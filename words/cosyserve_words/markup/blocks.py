@@ -9,14 +9,15 @@ from cosyserve_words.surface import Stretch
 
 LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _PREFIX = re.compile(
-    r"[ \t\u3000]*(?:(?:>[ \t]?)+(?![0-9=]))?[ \t]*(?:#{1,6}[ \t]+|(?:[-*+•‣◦▪●○■□◆▶►·][ \t]+(?:\[[ xX]\][ \t]+)"
+    r"[ \t\u3000]{0,80}(?:(?:>[ \t]?)+(?![0-9=]))?[ \t]{0,8}(?:#{1,6}[ \t]+|(?:[-*+•‣◦▪●○■□◆▶►·][ \t]+(?:\[[ xX]\][ \t]+)"
     r"?)|[•‣▪●■◆▶►])?"
 )
-_SUFFIX = re.compile(r"[ \t]+#{1,6}[ \t]*$")
+_SUFFIX = re.compile(r"[ \t]{1,8}#{1,6}[ \t]{0,8}$")
 _NOTHING = re.compile(
-    r"[ \t]*(?:(?:[-*_=][ \t]*){3,}|\|?(?:[ \t]*:?-{2,}:?[ \t]*\|)+[ \t]*(?::?-{2,}:?)"
-    r"?[ \t]*|\[[^\]\n]{1,80}\]:[ \t]+\S+.*)$"
+    r"(?:[-*_=][ \t]{0,8}){3,}|\|?(?:[ \t]{0,40}:?-{2,}:?[ \t]{0,40}\|)+(?:[ \t]{0,40}:?-{2,}:?)?"
+    r"|\[[^\]\n]{1,80}\]:[ \t]{1,8}\S+(?:[ \t].*)?"
 )
+"""A whole line that only shapes: a rule, what underlines a heading or a table's head, the target of a link."""
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
 _MOST_LINE = 1000
@@ -40,7 +41,7 @@ def lines(text: str, options: Options) -> Iterator[Stretch]:
             code = not code
         elif not strip or code:
             yield Stretch(place, after, replace(options, markup="read") if code else options, breaks=bool(found))
-        elif not _NOTHING.match(text, place, end):
+        elif not _NOTHING.fullmatch(text[place:end].strip()):
             yield from _line(text, Stretch(place, end, options, breaks=bool(found)), after)
         place = after
 
