@@ -59,7 +59,7 @@ _LETTERS = {
 _CYRILLIC = {"uk": "іїєґ", "be": "ў", "sr": "ђћџј", "ru": "ыэё"}
 _PERSIAN = re.compile("[پچژگکی]")
 _CANTONESE = re.compile("[嘅唔喺咗佢哋冇嘢啲嗰咁嚟啱瞓咩乜攞畀]")
-_WORD = re.compile(r"(?<![\w.@/:-])[^\W\d_]+(?![\d@/]|\.\w)")
+_WORD = re.compile(r"(?<![\w.@/:-])[^\W\d_]+(?![\w@/]|\.\w)")
 """A word that is no part of an address or a name with figures."""
 _EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
 _HIT, _LETTER = 2, 3

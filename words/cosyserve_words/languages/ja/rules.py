@@ -137,7 +137,7 @@ RULES: tuple[Rule, ...] = (
         first="0-9\\-",
     ),
     rule("range", rf"(?<![0-9.,])(?P<first>{_NUMBER})\s?[~〜～]\s?(?P<last>{_NUMBER})(?![0-9])", _range),
-    rule("range", r"(?<=[月日時分年円歳人回個度%])[~〜～](?=[0-9])", _between, first="~〜～"),
+    rule("range", r"(?<=[0-9月日時分年円歳人回個度%曜])[-~〜～](?=[0-9月火水木金土日])", _between, first="\\-~〜～"),
     rule(
         "formula",
         r"(?<=[0-9)）])\s?(?P<sign>[+×÷=])\s?(?=[0-9(（])",

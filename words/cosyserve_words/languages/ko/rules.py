@@ -23,7 +23,7 @@ _MATCHED_AFTER = re.compile(r"\s?(?:으?로)?\s?(?:승|패|이겼|이기|졌|무
 _SIGNS = table("+=더하기 ×=곱하기 ÷=나누기")
 _CLOSED = "013678"
 """Figures whose names end in a consonant."""
-_MOST_HOURS = 12
+_MOST_HOURS, _MOST_NATIVE_HOURS = 12, 20
 
 
 def _said(written: str) -> str:
@@ -37,6 +37,7 @@ def _counted(match: re.Match[str], _context: Context) -> str | None:
     sino = (
         front.endswith("제")
         or (counter == "시" and number > _MOST_HOURS)
+        or (counter == "시간" and number > _MOST_NATIVE_HOURS)
         or (counter == "대" and number >= 10 and number % 10 == 0)
     )
     if sino or number == 0:

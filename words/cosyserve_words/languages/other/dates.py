@@ -17,6 +17,10 @@ _GERMAN_ARTICLE = re.compile(r"\bder\s$", re.IGNORECASE)
 _LAST_WORD = re.compile(r"([^\W\d_]+)\s$")
 _OF = {"es": " de ", "pt": " de ", "ca": " de "}
 """Between day, month and year."""
+_ORDINAL_DAYS: dict[str, dict[str, str]] = {
+    "sv": {}, "da": {}, "no": {}, "nb": {}, "pl": {"y": "ego", "i": "iego"}, "uk": {"ий": "ого", "ій": "ього"},
+}  # fmt: skip
+"""Languages whose days are ordinals, and how these end in a date."""
 _YEAR_WORDS = {"год": "n", "года": "g", "году": "p", "г.": "g"}
 
 
@@ -40,6 +44,7 @@ def date_rules(language: Other) -> tuple[Rule, ...]:
         ),
     ]
     if language.code == "de":
+        found.append(rule("date", rf"(?<![0-9.,]){_DAY}\.{_MONTH}\.(?![0-9])", _without_year(language)))
         found.append(
             rule(
                 "time",
@@ -70,6 +75,14 @@ def _numeric(language: Other) -> _Reader:
     return read
 
 
+def _without_year(language: Other) -> _Reader:
+    def read(match: re.Match[str], _context: Context) -> str:
+        day = _day_words(language, match["day"], match.string[: match.start()])
+        return f"{day} {names.month(int(match['month']), language.code)}"
+
+    return read
+
+
 def _year_words(language: Other, year: str) -> str:
     if language.code == "ru":
         return f"{words(year, 'ru', 'ordinal', case='g', gender='m') or language.cardinal(year)} года"
@@ -94,7 +107,15 @@ def _day_words(language: Other, day: str, front: str) -> str:
         return words(number, code, "ordinal", case="g", gender="n") or language.ordinal(number)
     if number == "1" and code in {"fr", "it", "pt", "es"}:
         return {"fr": "premier", "it": "primo", "pt": "primeiro", "es": "uno"}[code]
+    ordinal = _ORDINAL_DAYS.get(code)
+    if ordinal is not None:
+        return " ".join(_genitive(word, ordinal) for word in language.ordinal(number).split())
     return language.cardinal(number)
+
+
+def _genitive(word: str, endings: dict[str, str]) -> str:
+    """A part of a Slavic ordinal in the case of dates."""
+    return next((word.removesuffix(old) + new for old, new in endings.items() if word.endswith(old)), word)
 
 
 def _time(language: Other) -> _Reader:

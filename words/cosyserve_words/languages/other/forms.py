@@ -34,6 +34,8 @@ ONE = table("de=ein es=un it=un fr=un pt=um nl=één ca=un")
 ONE_HOUR = table("de=ein fr=une pt=uma it=una es=una")
 CENTS = {"de": " ", "fr": " ", "es": " con ", "it": " e ", "pt": " e ", "nl": " "}
 """Between euros and cents, where the name of the cents is left out."""
+CENT_NAMES = table("de=Cent fr=centimes es=céntimos it=centesimi pt=cêntimos nl=cent")
+WITH_CENTS = frozenset({"€", "EUR", "Euro", "euro", "euros"})
 ON_DAY = frozenset(words("am vom zum dem den ab bis seit im der die das beim"))
 NINETEEN_HUNDREDS = frozenset({"de", "nl", "sv", "da", "no"})
 """Languages whose years before 2000 are told in hundreds."""

@@ -96,6 +96,8 @@ def unit(sign: str, number: str, code: str) -> str:
 def currency(sign: str, number: str, code: str) -> str:
     """A currency behind a number, in the form that the number asks for."""
     name = str(get_currency_name(CURRENCIES[sign], Decimal(number), locale=locale(code)))
+    if code == "ru" and CURRENCIES[sign] == "RUB":
+        return name.rsplit(maxsplit=1)[-1]
     if code not in _HEAD_SAYS_ENOUGH:
         return name
     return name.split(maxsplit=1)[0].lower()

@@ -9,10 +9,11 @@ from cosyserve_words.languages.other.dates import date_rules
 from cosyserve_words.languages.other.language import Other
 from cosyserve_words.languages.other.numbers import written_number
 from cosyserve_words.languages.other.ordinals import ordinal_rules
+from cosyserve_words.languages.other.parts import part_rules
 from cosyserve_words.languages.other.spanish import spanish
 
 _CODE_BEFORE = re.compile(
-    r"(?:\b(?:code|pin|plz|cp|cap|tel|tél|télé|telefon|téléphone|teléfono|telefono|telefone|telefoon|nummer|postleitzahl|"
+    r"(?:\b(?:code|pin|plz|cp|cap|tel|tél|télé|telefon|téléphone|teléfono|тел|telefono|telefone|telefoon|[^\W\d_]{0,20}nummer|postleitzahl|"
     r"numéro|número|numero|код|пин|телефон|номер|kod|kód|konto|id|zip|iban|fax|mobil|handy|portable|móvil|celular|cellulare)\b)"
     r"[^0-9,;!?]{0,12}$",
     re.IGNORECASE,
@@ -28,7 +29,7 @@ def rules_of(language: Other) -> Sequence[Rule]:
     return (
         rule(
             "phone",
-            r"(?<![0-9.,])(?:\+[0-9]{1,3}[ -]?)?(?:\(?0[0-9]*\)?|[0-9]{2,4})(?:[ /-][0-9]{2,8}){2,5}(?![0-9.,]?[0-9])",
+            r"(?<![0-9.,])(?:\+[0-9]{1,3}[ -]?)?(?:\(?0[0-9]*\)?|[0-9]{1,4})(?:[ /-][0-9]{2,8}){2,5}(?![0-9.,]?[0-9])",
             _phone(language),
             first="0-9+",
         ),
@@ -37,6 +38,7 @@ def rules_of(language: Other) -> Sequence[Rule]:
         *date_rules(language),
         *ordinal_rules(language),
         *_amount_rules(language, number),
+        *part_rules(language),
         rule("range", rf"(?<![0-9.,])(?P<first>{number})\s?[-–—]\s?(?P<last>{number})(?![0-9-])", _range(language)),
         rule("number", rf"(?<![^\s(\[])[-+](?P<number>{number})", _signed(language), first="+\\-"),
         rule("number", number, _number(language)),
@@ -57,7 +59,7 @@ def _amount_rules(language: Other, number: str) -> tuple[Rule, ...]:
         rule("money", rf"(?P<number>{number})\s?(?P<sign>{money})(?![^\W\d_])", _money(language)),
         rule(
             "measure",
-            rf"(?<![^\W\d_]-)(?P<minus>(?<![0-9])-)?(?P<number>{number})(?:\s?[-–—]\s?(?P<last>{number}))?\s?(?P<sign>{units})(?![^\W_²³])",
+            rf"(?<![^\W\d_]-)(?P<minus>(?<![0-9])-)?(?P<number>{number})(?:\s?[-–—]\s?(?P<last>{number}))?\s?(?P<sign>{units})(?![A-Za-zÀ-ɏЀ-ӿ0-9²³])",
             _measure(language),
             first="0-9\\-",
         ),
@@ -101,6 +103,8 @@ def _money(language: Other) -> Callable[[re.Match[str], Context], str]:
         number = language.plain(match["number"])
         whole, _, cents = number.partition(".")
         join = forms.CENTS.get(language.code)
+        if join and len(cents) == 2 and not int(whole) and match["sign"] in forms.WITH_CENTS:
+            return f"{language.counted(str(int(cents)))} {forms.CENT_NAMES[language.code]}"
         if join and len(cents) == 2:
             name = names.currency(match["sign"], whole, language.code)
             more = join + language.cardinal(str(int(cents))) if int(cents) else ""
