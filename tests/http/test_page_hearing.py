@@ -192,3 +192,20 @@ class TestRefusals:
         reader.page.check("input[value=recording]")
         reader.speak("chunks=1")
         reader.await_text("error", "Record something first.")
+
+
+class TestWords:
+    def test_what_will_be_said_is_shown_while_it_is_written(self, reader: Reader) -> None:
+        reader.page.fill("#text", "It costs $5, all of it.")
+        reader.await_text("words", "Read as: It costs five dollars, all of it.")
+
+    def test_what_is_said_as_it_is_written_is_not_shown_twice(self, reader: Reader) -> None:
+        reader.page.fill("#text", "It costs $5.")
+        reader.await_text("words", "five dollars")
+        reader.page.fill("#text", "It costs nothing.")
+        wait_for(lambda: reader.text("words") == "", "the words to go")
+
+    def test_what_cannot_be_read_is_told(self, reader: Reader) -> None:
+        reader.expected = (STATUS_OF.format(422),)
+        reader.page.fill("#text", "<speak>Hello <nobody>there</nobody></speak>")
+        reader.await_text("words", "nobody")
