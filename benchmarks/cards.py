@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.company import Company
 from benchmarks.costs import Costs, Point
-from benchmarks.counting import Count
+from benchmarks.counting import Count, Counter
 from benchmarks.launches import plan_for
 from benchmarks.nowhere import load, nowhere
 from benchmarks.programs import Programs
@@ -98,10 +98,10 @@ def count_turns(folder: Path, streams: Sequence[int] = STREAMS) -> Iterator[Turn
         programs = Programs(counter)
         with programs.listening():
             for width in streams:
-                yield from _count(networks, programs, width)
+                yield from _count(networks, programs, counter, width)
 
 
-def _count(networks: Networks, programs: Programs, streams: int) -> Iterator[Turn]:
+def _count(networks: Networks, programs: Programs, counter: Counter, streams: int) -> Iterator[Turn]:
     company = Company(networks, streams, FIRST_PAST)
     rows = company.rows
     company.prefill()
@@ -113,6 +113,8 @@ def _count(networks: Networks, programs: Programs, streams: int) -> Iterator[Tur
     past = FRAMES_PER_TOKEN * FIRST_PAST
     for chunks in CHUNKS:
         company.know(chunks)
+        # Of several chunks at once each looks back on those before it too.
+        counter.behind = past // CHUNK_FRAMES + (chunks - 1) // 2
         company.solve()
         yield Turn("solve", streams, past, CHUNK_FRAMES * chunks, programs.last["solve turn"])
         past += CHUNK_FRAMES * chunks

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.imagined import Solved
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3
 from cosyserve_workers.native.networks import Plan
+from cosyserve_workers.native.vocoder import causal_stream, stream
 
 Row = list[float]
 
@@ -35,12 +37,18 @@ class Costs:
     """A machine's, or an estimate of one. Costs are linear in what is done and in what lies behind it, between points.
 
     source: whose, and how it was found. plan: how the engine deals out work there, for as many streams as it was
-    measured with.
+    measured with. model: whose turns they are.
     """
 
     source: str
     plan: Plan
     points: Sequence[Point]
+    model: str = COSYVOICE2.name
+
+    @property
+    def awaited(self) -> int:
+        """How many frames of mel the model's vocoder waits for beyond those that it gives."""
+        return causal_stream.RIGHT_FRAMES if self.model == COSYVOICE3.name else stream.RIGHT_FRAMES
 
     def plan_for(self, streams: int) -> Plan:
         """The like for so many streams."""
@@ -77,7 +85,8 @@ class Costs:
     def read(cls, path: Path) -> "Costs":
         """Read what `save` wrote. Raises ValueError, KeyError, TypeError where it is something else."""
         record = json.loads(path.read_text("utf-8"))
-        return cls(record["source"], Plan(**record["plan"]), [Point(**point) for point in record["points"]])
+        model = record.get("model", COSYVOICE2.name)
+        return cls(record["source"], Plan(**record["plan"]), [Point(**point) for point in record["points"]], model)
 
 
 SHAPES: dict[str, Callable[[Point], Row]] = {

@@ -20,7 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from cosyserve_workers.native.kernels.paged import Pages
+
 aten = torch.ops.aten
+_PRODUCTS = 4
+"""Operations of attention for a query, a key and a channel: two products, each of a multiplication and an addition."""
 _UNSAFE_VIEWS = {aten._unsafe_view.default}  # noqa: SLF001
 """Views that do not say so."""
 _ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_"}
@@ -70,6 +74,8 @@ class Counter(TorchDispatchMode):
     def __init__(self, device_type: str = "cuda") -> None:
         super().__init__()
         self.count = Count()
+        self.behind = 0
+        """How many pages a row's attention reads: no shape tells that."""
         self._device_type = device_type
         self._graphed = False
 
@@ -91,6 +97,15 @@ class Counter(TorchDispatchMode):
         """A Triton kernel was launched with these."""
         self._launch(_tensors(arguments), 0)
 
+    def paged_launch(self, qkv: Tensor, pages: Pages, out: Tensor) -> None:
+        """Attention over pages was launched: each row reads as many as lie behind it, and its own frames."""
+        _, _, _, guidance, size, inner = pages.keys_values.shape
+        lines = guidance * pages.past.shape[0] * size
+        behind = 2 * lines * self.behind * inner * qkv.element_size()
+        written = 2 * lines * inner * qkv.element_size()
+        operations = _PRODUCTS * lines * (self.behind + 1) * size * inner
+        self._launch([qkv, out], operations, behind + written)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation, and do it."""
         kwargs = kwargs or {}
@@ -108,10 +123,11 @@ class Counter(TorchDispatchMode):
         """Do an operation."""
         return func(*args, **kwargs)
 
-    def _launch(self, tensors: Sequence[Tensor], operations: int) -> None:
+    def _launch(self, tensors: Sequence[Tensor], operations: int, besides: int = 0) -> None:
+        """besides: bytes moved of what is not worked on as a whole."""
         ours = [tensor for tensor in tensors if self._is_ours(tensor)]
         widest = max((tensor.dtype for tensor in ours), key=lambda dtype: dtype.itemsize, default=torch.float32)
-        moved = sum(tensor.numel() * tensor.element_size() for tensor in ours)
+        moved = besides + sum(tensor.numel() * tensor.element_size() for tensor in ours)
         self.count.launches += 1
         self.count.work[Operation(str(widest).removeprefix("torch."), moved, operations, self._graphed)] += 1
 

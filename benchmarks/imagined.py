@@ -51,10 +51,10 @@ class Cost(Protocol):
 class Imagined:
     """Stand-ins for all three networks, and for the program that draws. seconds: what they have taken by now.
 
-    tokens: how many each stream says.
+    tokens: how many each stream says. awaited: frames that the vocoder waits for.
     """
 
-    def __init__(self, cost: Cost, plan: Plan, tokens: int) -> None:
+    def __init__(self, cost: Cost, plan: Plan, tokens: int, awaited: int = RIGHT_FRAMES) -> None:
         self.seconds = 0.0
         self.slots = plan.slots
         self.lengths = [0] * plan.slots
@@ -68,7 +68,7 @@ class Imagined:
         self._pool = cast("PagePool", self)
         self.page_bytes = PAGE_BYTES
         memory = plan_memory(Room(self.device, ENDLESS, ENDLESS), 0, 0, ENDLESS)
-        self.networks = Networks(*cast("Any", ((self, self, self, _Vocoder()), plan, memory)))
+        self.networks = Networks(*cast("Any", ((self, self, self, _Vocoder(awaited)), plan, memory)))
         """The real ones, with these in them."""
 
     # The language model.
@@ -153,6 +153,9 @@ class Imagined:
 class _Vocoder:
     """Waits for the frames to come that the real one waits for."""
 
+    def __init__(self, awaited: int) -> None:
+        self._awaited = awaited
+
     def reserve(self, frames: int) -> None:
         """As `Vocoder`."""
 
@@ -166,7 +169,7 @@ class _Vocoder:
         made = []
         for stream, mel, final in cast("Any", steps):
             waiting = stream[0] + mel.shape[1]
-            ready = waiting if final else max(waiting - RIGHT_FRAMES, 0)
+            ready = waiting if final else max(waiting - self._awaited, 0)
             stream[0] = waiting - ready
             made.append(torch.empty(ready * SAMPLES_PER_FRAME))
         return made

@@ -35,7 +35,9 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def main() -> None:
     """Count, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="a CosyVoice2 folder; one of full size is built if not given")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a model folder; a CosyVoice2 of full size is built if not given"
+    )
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--past", type=int, nargs="+", default=[100, 300], help="multiples of 25")
     parser.add_argument("--precision", choices=list(PRECISIONS), default="bf16")

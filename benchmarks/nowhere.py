@@ -20,6 +20,7 @@ from benchmarks.counting import Counter
 from benchmarks.native_trace import replaced
 from cosyserve_workers.native.cuda_graphs import Graphs
 from cosyserve_workers.native.flow.solver import Solver
+from cosyserve_workers.native.kernels.paged import Pages
 from cosyserve_workers.native.memory_plan import Room
 from cosyserve_workers.native.models import ModelFolder
 from cosyserve_workers.native.networks import Networks, Plan
@@ -136,11 +137,19 @@ def _triton(counter: Counter) -> dict[tuple[Any, str], Callable[..., Any]]:
     """What stands between a kernel and the GPU."""
     from triton.runtime.jit import JITFunction
 
+    from cosyserve_workers.native.kernels import paged_triton
+
     def launch(_: Callable[..., Any], kernel: Any, *args: Any, **kwargs: Any) -> None:
         del kernel
         counter.triton_launch([args, kwargs])
 
-    return {(JITFunction, "run"): launch}
+    def attend(_: Callable[..., Any], qkv: Tensor, pages: Pages, layer: int, heads: int, bias: Any = None) -> Tensor:
+        del layer, heads, bias
+        out = qkv.new_empty(*qkv.shape[:2], pages.keys_values.shape[5])
+        counter.paged_launch(qkv, pages, out)
+        return out
+
+    return {(JITFunction, "run"): launch, (paged_triton, "attend"): attend}
 
 
 def load(folder: Path, plan: Plan, dtype: torch.dtype) -> Networks:

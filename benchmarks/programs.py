@@ -13,6 +13,7 @@ from cosyserve_workers.native.flow.dit_encoder import DitEncoder
 from cosyserve_workers.native.flow.encoder import Encoder
 from cosyserve_workers.native.flow.estimator import Estimator
 from cosyserve_workers.native.flow.flow import Flow
+from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS
 from cosyserve_workers.native.lm.program import TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler
 from cosyserve_workers.native.networks import Networks
@@ -80,6 +81,7 @@ def count(networks: Networks, counter: Counter, streams: int, past: int) -> list
     programs = Programs(counter)
     with programs.listening():
         company = Company(networks, streams, past)
+        counter.behind = past // CHUNK_TOKENS
         company.prefill()
         company.decode()
         company.open(streams)

@@ -17,7 +17,7 @@ each were heard as it is spoken. Underruns are chunks that came later than the s
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from benchmarks.native import checkpoint, progress
 from benchmarks.simulated import Simulation, poisson
 from benchmarks.takes import TOKENS_PER_S, Heard, Take
 from cosyserve.protocol import EngineConfig
+from cosyserve_workers.native.models import model_in
 
 STREAMS = (1, 2, 4, 10, 16, 32, 64)
 FEWEST_ARRIVALS = 64
@@ -47,7 +48,9 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="a CosyVoice2 folder; one of full size is built if not given")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a model folder; a CosyVoice2 of full size is built if not given"
+    )
     parser.add_argument("--streams", type=int, nargs="+", default=STREAMS)
     parser.add_argument("--prompt", type=int, default=100, help="speech tokens of the voice's prompt, 25 a second")
     parser.add_argument("--tokens", type=int, default=125, help="speech tokens that each stream says")
@@ -69,7 +72,8 @@ def _costs(args: argparse.Namespace) -> list[Costs]:
         if args.cards:
             progress("counting")
             turns = list(count_turns(folder))
-            return [estimate(CARDS[name], turns, args.launch_us / 1e6) for name in args.cards]
+            estimates = [estimate(CARDS[name], turns, args.launch_us / 1e6) for name in args.cards]
+            return [replace(costs, model=model_in(folder).name) for costs in estimates]
         progress("measuring")
         config = EngineConfig(
             "native",
@@ -78,7 +82,7 @@ def _costs(args: argparse.Namespace) -> list[Costs]:
             streams=args.at_once,
             state_budget_gib=args.state_gib,
         )
-        return [measure(config)]
+        return [replace(measure(config), model=model_in(folder).name)]
 
 
 @dataclass(frozen=True)
@@ -107,15 +111,18 @@ class Outcome:
 def outcome(costs: Costs, take: Take, *, at_random: bool) -> Outcome:
     """Let so many streams as the take has speak, together or at random."""
     if not at_random:
-        return Outcome.of(Simulation(costs, costs.plan_for(take.at_once), take, [0.0] * take.at_once).run(), take)
+        arrivals = [0.0] * take.at_once
+        return Outcome.of(Simulation(costs, costs.plan_for(take.at_once), take, arrivals, costs.awaited).run(), take)
     rate = take.at_once * TOKENS_PER_S / take.tokens
     arrivals = poisson(max(FEWEST_ARRIVALS, 4 * take.at_once), rate)
-    return Outcome.of(Simulation(costs, costs.plan_for(SLOTS), take, arrivals).run(), take)
+    return Outcome.of(Simulation(costs, costs.plan_for(SLOTS), take, arrivals, costs.awaited).run(), take)
 
 
 def report(costs: Costs, streams: Sequence[int], prompt: int, tokens: int) -> str:
     """A table of all of them."""
-    lines = [f"{costs.source}; {tokens / TOKENS_PER_S:g} s each, prompt of {prompt / TOKENS_PER_S:g} s\n"]
+    lines = [
+        f"{costs.model}; {costs.source}; {tokens / TOKENS_PER_S:g} s each, prompt of {prompt / TOKENS_PER_S:g} s\n"
+    ]
     lines += ["| streams | they come | first audio, p50 | p95 | underruns | without | audio seconds per second |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for name, at_random in (("together", False), ("poisson", True)):

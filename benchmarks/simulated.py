@@ -14,6 +14,7 @@ from cosyserve_workers.native.driver import collect, prefill
 from cosyserve_workers.native.networks import Plan
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
 from cosyserve_workers.native.utterances import Request, Segment
+from cosyserve_workers.native.vocoder.stream import RIGHT_FRAMES
 
 
 @dataclass
@@ -27,11 +28,16 @@ class _Speaker:
 
 
 class Simulation:
-    """One run. arrivals: when each request comes, in seconds and in order; take: what each of them says."""
+    """One run. arrivals: when each request comes, in seconds and in order; take: what each of them says.
 
-    def __init__(self, cost: Cost, plan: Plan, take: Take, arrivals: Sequence[float]) -> None:
+    awaited: as `Imagined`.
+    """
+
+    def __init__(
+        self, cost: Cost, plan: Plan, take: Take, arrivals: Sequence[float], awaited: int = RIGHT_FRAMES
+    ) -> None:
         self.turns: list[Turn] = []
-        self._imagined = Imagined(cost, plan, take.tokens)
+        self._imagined = Imagined(cost, plan, take.tokens, awaited)
         self._networks = self._imagined.networks
         self._scheduler = Scheduler(plan.solve_width, plan.prefill_rows)
         self._steps_behind = plan.steps_behind

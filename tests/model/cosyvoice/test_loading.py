@@ -131,6 +131,11 @@ print(json.dumps({**said, "level": logging.getLogger().level, "handlers": len(lo
     return said
 
 
+def test_another_file_of_the_language_model_is_refused(small_checkpoint: Path) -> None:
+    with pytest.raises(LoadError, match=r"reads llm\.pt, not llm\.rl\.pt: set model\.language_model_file"):
+        load(kit.config(small_checkpoint, language_model_file="llm.rl.pt"), BARE)
+
+
 def test_no_library_anywhere(small_checkpoint: Path) -> None:
     said = in_a_process(small_checkpoint)
     assert said["error"].startswith("the CosyVoice library is not importable: git clone --recursive")

@@ -20,6 +20,8 @@ from torch import Tensor  # noqa: E402
 from cosyserve_workers.native.flow.dit_sizes import DitSizes  # noqa: E402
 from cosyserve_workers.native.flow.weights import Weights  # noqa: E402
 from cosyserve_workers.native.half_vocoder import load_vocoder  # noqa: E402
+from cosyserve_workers.native.kernels import paged_triton  # noqa: E402
+from cosyserve_workers.native.kernels.paged import Pages  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import VocoderStep  # noqa: E402
 from tests.model.conftest import ROOT  # noqa: E402
 
@@ -168,6 +170,21 @@ def test_the_counter_sees_launches(counter: Counter) -> None:
     assert counter.count.launches == 4, "a Triton kernel is a launch"
     assert max(one.operations for one in counter.count.work) == 2 * 4**3
     assert counter.count.waits == 0
+
+
+def test_attention_reads_the_pages_behind_it_and_no_others(counter: Counter) -> None:
+    numbers = [torch.zeros(1, dtype=torch.int32, device=GPU) for _ in range(5)]
+    pages = Pages(torch.zeros(10_000, 3, 2, 2, 50, 64, dtype=torch.bfloat16, device=GPU), *numbers)
+    qkv = torch.zeros(2, 50, 192, dtype=torch.bfloat16, device=GPU)
+    moved = []
+    for behind in (0, 4):
+        counter.behind = behind
+        before = counter.count.copy()
+        assert paged_triton.attend(qkv, pages, 1, 4).shape == (2, 50, 64)
+        (done,) = counter.count.since(before).work
+        assert done.operations == 4 * 100 * (behind + 1) * 50 * 64
+        moved.append(done.moved)
+    assert moved[1] - moved[0] == 4 * pages.keys_values[0, 0].nbytes, "of each page one layer"
 
 
 @pytest.mark.parametrize(
