@@ -118,9 +118,9 @@ def test_it_says_what_it_is(engine: NativeEngine) -> None:
     assert engine.details["precision"] == "fp32"
     assert engine.details["state_budget"] == "0.5 GiB"
     engine.warm_up()
-    assert engine.counters == {"graph_captures": 0, "graph_fallbacks": 0}
+    assert engine.counters == {"graph_captures": 0, "graph_fallbacks": 0, "flow_overflows": 0}
     COUNTS["graph_fallbacks"] += 1
-    assert engine.counters == {"graph_captures": 0, "graph_fallbacks": 1}
+    assert engine.counters["graph_fallbacks"] == 1
 
 
 @pytest.mark.parametrize("mode", Mode)

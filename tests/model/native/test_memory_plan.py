@@ -13,8 +13,10 @@ from cosyserve_workers.native.memory_plan import (
     WORK,
     Room,
     plan_memory,
+    spare_bytes,
     weights_bytes,
 )
+from cosyserve_workers.native.precision import Precision
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 
@@ -67,3 +69,5 @@ def test_weights_by_their_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(bytes(size))
     assert weights_bytes(tmp_path, torch.float32) == 1280
     assert weights_bytes(tmp_path, torch.bfloat16) == 680
+    assert spare_bytes(tmp_path, Precision("bf16", flow_name="fp16")) == 100
+    assert spare_bytes(tmp_path, Precision("bf16")) == 0

@@ -17,7 +17,7 @@ from cosyserve_workers.native.lanes import Lanes, using_threads
 from cosyserve_workers.native.linear import Int8Linear, Linear
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.weights import load_weights
-from cosyserve_workers.native.models import ModelFolder
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, ModelFolder
 from cosyserve_workers.native.precision import Precision, Processor, choose
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -38,13 +38,35 @@ WITHOUT_ONEDNN = Processor(ZEN_4.flags, frozenset())
         (CPU, SKYLAKE, "fp32", FLOAT32),
         (CPU, ZEN_3, "fp32", FLOAT32),
         (CPU, WITHOUT_ONEDNN, "fp32", FLOAT32),
-        (GPU, ZEN_3, "bf16", FLOAT32),
     ],
 )
 def test_auto_takes_what_the_machine_is_quick_in(
     device: torch.device, processor: Processor, name: str, vocoder: torch.dtype
 ) -> None:
     assert choose("auto", "auto", device, processor) == Precision(name, int8=False, vocoder=vocoder)
+
+
+@pytest.mark.parametrize(
+    ("model", "new", "language_model", "flow"),
+    [
+        (COSYVOICE2, True, BF16, FP16),
+        (COSYVOICE3, True, BF16, BF16),
+        (COSYVOICE2, False, FP16, FP16),
+        (COSYVOICE3, False, FP16, FLOAT32),
+    ],
+)
+def test_on_a_gpu_auto_goes_by_the_card_and_the_model(
+    model: Model, new: bool, language_model: torch.dtype, flow: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CosyVoice3's numbers find no room in fp16, and old cards have no bf16."""
+    monkeypatch.setattr(precision, "is_new", lambda _: new)
+    chosen = choose("auto", "auto", GPU, ZEN_3, model)
+    assert (chosen.dtype, chosen.flow, chosen.vocoder) == (language_model, flow, FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+def test_what_is_asked_for_on_a_gpu_is_the_flows_too(name: str) -> None:
+    assert choose(name, "auto", GPU, ZEN_3).flow == precision.DTYPES[name]
 
 
 @pytest.mark.parametrize("processor", [SAPPHIRE_RAPIDS, ZEN_3])

@@ -24,8 +24,9 @@ Program = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
 Record = Callable[[Step], Step]
 """Makes of a step one that does the same with what then lies in the same tensors, and returns the same tensors."""
 
-COUNTS = Counter(graph_captures=0, graph_fallbacks=0)
-"""Of this process: graphs recorded, and steps that ran without one though they should have had one."""
+COUNTS = Counter(graph_captures=0, graph_fallbacks=0, flow_overflows=0)
+"""Of this process: graphs recorded, steps that ran without one though they should have had one, and chunks whose mel
+was no number in fp16."""
 
 log = logging.getLogger(__name__)
 

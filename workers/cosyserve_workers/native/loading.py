@@ -57,7 +57,7 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
     machine = machine or Machine.here(config.device, config.sharing)
     folder = Path(config.model_dir)
     of_model = ModelFolder.at(folder, config.language_model_file)
-    precision = choose(config.precision, config.language_model, machine.device, machine.processor)
+    precision = choose(config.precision, config.language_model, machine.device, machine.processor, of_model.model)
     writer = ScriptWriter(folder, of_model.model, marks=config.model_marks, text=config.text)
     extractor = FeatureExtractor.load(folder, machine.device, of_model.model)
     plan = _plan(config, machine)
@@ -72,7 +72,7 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
     memory = networks.memory
     log.info("memory: %s", memory)
     found = {"language_model": "int8" if precision.int8 else precision.name, **networks.found}
-    log.info("flow: %s; %s", precision.name, "; ".join(f"{name}: {how}" for name, how in found.items()))
+    log.info("networks: %s", "; ".join(f"{name}: {how}" for name, how in found.items()))
     details = {
         "device": machine.name,
         "precision": precision.name,

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from cosyserve_workers.engine import LoadError
+from cosyserve_workers.native.precision import Precision
 
 GIB = 2**30
 FILLED = 0.9
@@ -86,3 +87,9 @@ def weights_bytes(folder: Path, dtype: torch.dtype, language_model: str = "llm.p
         sum((folder / name).stat().st_size for name in names if (folder / name).is_file()) for names in (halves, WHOLE)
     )
     return halved * dtype.itemsize // torch.float32.itemsize + whole
+
+
+def spare_bytes(folder: Path, precision: Precision) -> int:
+    """What the flow takes once more where it is solved in fp16: in bf16, as large."""
+    flow = folder / "flow.pt"
+    return flow.stat().st_size // 2 if precision.flow == torch.float16 and flow.is_file() else 0

@@ -18,9 +18,10 @@ from cosyserve_workers.mel_stretch import Stretch
 from cosyserve_workers.native.cuda_graphs import Recording, recorder_for
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
+from cosyserve_workers.native.flow.rescue import Rescue
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.width_choice import measure_widths
-from cosyserve_workers.native.half_vocoder import AnyVocoder, load_vocoder
+from cosyserve_workers.native.half_vocoder import NAMES, AnyVocoder, load_vocoder
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
@@ -28,7 +29,7 @@ from cosyserve_workers.native.lm.program import NO_TOKENS, Draws, TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler, length_limits
 from cosyserve_workers.native.lm.silence import SILENT, Silence
 from cosyserve_workers.native.lm.weights import load_weights
-from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, weights_bytes
+from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, spare_bytes, weights_bytes
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, ModelFolder
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
@@ -104,6 +105,8 @@ class Networks:
         self.memory = memory
         self.found: Mapping[str, str] = {}
         """What was settled by trial while loading, in words: `lanes` of the flow, precision of the `vocoder`."""
+        self.rescue: Rescue | None = None
+        """Who solves what the flow overflows in."""
         self.solve_width = plan.solve_width
         """How many streams share a solve, as `Scheduler`."""
         self._lm = lm
@@ -133,16 +136,16 @@ class Networks:
         model, device, dtype = folder.model, room.device, precision.dtype
         weights = load_weights(folder, device, dtype, int8=precision.int8)
         lm = LanguageModel(weights, plan.slots, MAX_POSITIONS)
-        taken = weights_bytes(folder.path, dtype, folder.language_model)
+        taken = weights_bytes(folder.path, dtype, folder.language_model) + spare_bytes(folder.path, precision)
         memory = plan_memory(room, taken, lm.remembers_bytes, plan.wanted_state)
-        flow = Flow.load(folder.path, device, dtype, Lanes(plan.lanes), model)
+        flow = Flow.load(folder.path, device, precision.flow, Lanes(plan.lanes), model)
         lanes = choose_lanes(flow)
         if plan.wanted_state or device.type == "cuda":
             flow.pool.reserve(memory.state)
         vocoder, runs_in = load_vocoder(folder.path, device, precision.vocoder, model)
         vocoder.reserve(MAX_SPOKEN * FRAMES_PER_TOKEN)
         sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)
-        found = {"lanes": lanes, "vocoder": runs_in}
+        found = {"flow": NAMES[precision.flow], "lanes": lanes, "vocoder": runs_in}
         record, recording = recorder_for(device), Recording(device)
         program = TokenProgram(lm, around(sampler) if around else sampler, record)
         if record is not None:
@@ -151,6 +154,8 @@ class Networks:
             found["graphs"] = str(recording)
         networks = cls(_Models(lm, program, flow, vocoder), plan, memory, model)
         networks.found = found
+        if precision.flow == torch.float16:
+            networks.rescue = Rescue(flow, Flow.load(folder.path, device, torch.bfloat16, flow.lanes, model))
         return networks
 
     def choose_width(self) -> None:
@@ -272,7 +277,7 @@ class Networks:
             promised += more
             steps.append(_Step(request, request.segments[0], flow_step))
         # Shared by all lanes.
-        self._flow.reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
+        (self.rescue or self._flow).reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
         self._vocoder.reserve(max(map(_frames_spoken, steps)))
         sounds = self._lanes.run(self._speak, steps)
         for step in steps:
@@ -282,7 +287,7 @@ class Networks:
 
     def _speak(self, steps: Sequence[_Step]) -> list[Sound]:
         """Flow, pace and vocoder of some streams, in one batch."""
-        mels = self._flow.advance([step.flow for step in steps])
+        mels = (self.rescue or self._flow).advance([step.flow for step in steps])
         vocoded = self._vocoder.advance(
             [
                 VocoderStep(self._voice_of(step.request, step.spoken), _paced(step, mel), step.flow.final)

@@ -63,18 +63,18 @@ class RelativeAttention:
             torch.cat([weights.take(f"{name}.bias", width) for name in _QKV]),
         )
         self._out = weights.linear("linear_out", width, width)
-        self._position = weights.take("linear_pos.weight", width, width)
+        self._position = weights.exact().take("linear_pos.weight", width, width)
         self._content_bias = weights.take("pos_bias_u", heads, head_width)[:, None]
         self._distance_bias = weights.take("pos_bias_v", heads, head_width)[:, None]
         self._heads = heads
         self._scale = head_width**-0.5
         self._chunk = chunk
-        self._distances = self._position.new_empty(heads, head_width, 0)
+        self._distances = self._content_bias.new_empty(heads, head_width, 0)
 
     def prepare(self, positions: Tensor) -> None:
-        """Project the positions made by `_positions`, [distances, width]."""
+        """Project the positions made by `_positions`, float32 [distances, width]."""
         projected = functional.linear(positions, self._scale * self._position).view(len(positions), self._heads, -1)
-        self._distances = projected.permute(1, 2, 0).contiguous()
+        self._distances = projected.permute(1, 2, 0).to(self._distances.dtype).contiguous()
 
     def __call__(self, x: Tensor, layout: Layout, layer: int, behind: Behind) -> Tensor:
         """[total, width] to the same, each sequence over what it remembers and itself."""
@@ -179,7 +179,7 @@ class Encoder:
             (self._layers, CHUNK_TOKENS, 1),
             (self._upsampled_layers, CHUNK_FRAMES, FRAMES_PER_TOKEN),
         ):
-            positions = _positions(self._reach * rate, chunk, self._width).to(self._embedded)
+            positions = _positions(self._reach * rate, chunk, self._width).to(self._embedded.device)
             for layer in layers:
                 layer.attention.prepare(positions)
 
@@ -219,10 +219,10 @@ class Encoder:
 
         They look at one token at a time, so a table of their results takes their place.
         """
-        rows = weights.take("input_embedding.weight", sizes.vocabulary, sizes.width)
-        rows = encoder.linear("embed.out.0", sizes.width, sizes.width)(rows)
-        rows = _scaled_norm(rows, encoder.norm("embed.out.1", sizes.width))
-        return torch.cat([rows, rows.new_zeros(1, sizes.width)])
+        rows = weights.exact().take("input_embedding.weight", sizes.vocabulary, sizes.width)
+        rows = encoder.exact().linear("embed.out.0", sizes.width, sizes.width)(rows)
+        rows = _scaled_norm(rows, encoder.exact().norm("embed.out.1", sizes.width))
+        return torch.cat([rows, rows.new_zeros(1, sizes.width)]).to(weights.dtype)
 
 
 def _pass(layer: _Layer, x: Tensor, layout: Layout, index: int, behind: Behind) -> Tensor:
@@ -246,11 +246,11 @@ def _doubling(encoder: Weights, width: int) -> Linear:
     The library repeats each token and convolves five frames wide, with four before: two of those five frames are always
     of one token, so their taps add up.
     """
-    taps = encoder.take("up_layer.conv.weight", width, width, _UPSAMPLING_TAPS).unbind(2)
+    taps = encoder.exact().take("up_layer.conv.weight", width, width, _UPSAMPLING_TAPS).unbind(2)
     bias = encoder.take("up_layer.conv.bias", width)
     even = torch.cat([taps[0] + taps[1], taps[2] + taps[3], taps[4]], dim=1)
     odd = torch.cat([taps[0], taps[1] + taps[2], taps[3] + taps[4]], dim=1)
-    return Linear(torch.cat([even, odd]), torch.cat([bias, bias]))
+    return Linear(torch.cat([even, odd]).to(bias.dtype), torch.cat([bias, bias]))
 
 
 def _positions(reach: int, chunk: int, width: int) -> Tensor:

@@ -192,12 +192,13 @@ class Estimator:
         half = (MEL_BINS + CONDITION_CHANNELS) // 2
         rates = torch.exp(torch.arange(half).float() * -(math.log(10000.0) / (half - 1)))
         angles = 1000 * times[:, None] * rates
-        widen = estimator.linear("time_mlp.linear_1", sizes.time_width, 2 * half)
-        narrow = estimator.linear("time_mlp.linear_2", sizes.time_width, sizes.time_width)
-        embedded = torch.cat([angles.sin(), angles.cos()], dim=1).to(self._input.bias)
+        exact = estimator.exact()
+        widen = exact.linear("time_mlp.linear_1", sizes.time_width, 2 * half)
+        narrow = exact.linear("time_mlp.linear_2", sizes.time_width, sizes.time_width)
+        embedded = torch.cat([angles.sin(), angles.cos()], dim=1).to(self._input.bias.device)
         embedded = functional.mish(narrow(functional.silu(widen(embedded))))
-        layers = [level.linear("0.mlp.1", sizes.channels, sizes.time_width) for level in levels]
-        return torch.stack([layer(embedded) for layer in layers], dim=1)
+        layers = [level.exact().linear("0.mlp.1", sizes.channels, sizes.time_width) for level in levels]
+        return torch.stack([layer(embedded) for layer in layers], dim=1).to(self._input.bias.dtype)
 
 
 class _Lefts:

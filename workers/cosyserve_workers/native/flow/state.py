@@ -41,7 +41,7 @@ class FlowStream:
     """One text segment being spoken. Made by `Flow.open`, moved on by `Flow.advance`."""
 
     voice: VoiceState
-    _pool: PagePool
+    pool: PagePool
     tokens: Tensor = field(init=False)
     """int64: all tokens known, the prompt's included."""
     pages: tuple[Page, ...] = field(init=False)
@@ -79,7 +79,7 @@ class FlowStream:
     @property
     def state_bytes(self) -> int:
         """Memory of its own: nothing of the voice's is counted."""
-        return (len(self.pages) - len(self.voice.pages)) * self._pool.page_bytes
+        return (len(self.pages) - len(self.voice.pages)) * self.pool.page_bytes
 
     def drop_state(self) -> None:
         """Give up what it carries. The next advance computes it again, from the voice's boundary, to the same frames.
