@@ -12,7 +12,8 @@ SIGNS = {
     "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₩": "won", "₹": "rupee", "|": "pipe", "^": "caret",
     "<": "less than", ">": "greater than", "!": "exclamation mark", ",": "comma", ";": "semicolon", "'": "apostrophe",
     "(": "open parenthesis", ")": "close parenthesis", "[": "open bracket", "]": "close bracket",
-    "point": "point", "ampersand": "ampersand", "#tag": "hashtag", "{": "open brace", "}": "close brace", '"': "quote", "`": "backtick",
+    "point": "point", "ampersand": "ampersand", "#tag": "hashtag", "{": "open brace",
+    "}": "close brace", '"': "quote", "`": "backtick",
 }  # fmt: skip
 
 
