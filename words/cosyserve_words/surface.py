@@ -72,5 +72,14 @@ class Builder:
         self.put(ATOM, start, end)
 
     def made(self) -> Surface:
-        """The surface of all this."""
-        return Surface("".join(self._parts), self._starts, self._ends, self._atoms)
+        """The surface of all this; of blanks in a row, which marks between them have left, it has the first."""
+        text = "".join(self._parts)
+        if "  " not in text:
+            return Surface(text, self._starts, self._ends, self._atoms)
+        kept = [place for place, char in enumerate(text) if char != " " or text[place - 1 : place] != " "]
+        return Surface(
+            "".join(text[place] for place in kept),
+            [self._starts[place] for place in kept],
+            [self._ends[place] for place in kept],
+            {new: self._atoms[old] for new, old in enumerate(kept) if old in self._atoms},
+        )
