@@ -8,7 +8,7 @@ from cosyserve_words.languages.tables import table
 from cosyserve_words.languages.zh.around import after, before
 from cosyserve_words.languages.zh.numbers import DASH, HAN, NUMBER, cardinal, is_counted, quantity
 from cosyserve_words.languages.zh.script import compiled, hanzi
-from cosyserve_words.languages.zh.units import SIGN, unit_words
+from cosyserve_words.languages.zh.units import SIGN, UNITS, unit_words
 
 _COMPARISONS = table(
     "<==小于等于 >==大于等于 ≤=小于等于 ≥=大于等于 ≦=小于等于 ≧=大于等于 !==不等于 ≠=不等于 ===等于 <=小于 >=大于 "
@@ -94,7 +94,7 @@ def _negative(match: re.Match[str], _context: Context) -> str:
 def _power(match: re.Match[str], _context: Context) -> str | None:
     written = (match["super"] or match["caret"]).translate(_SUPERS)
     if not _OPERAND_BEFORE.search(before(match)):
-        return None
+        return "" if match["super"] else None  # the mark of a footnote
     named = {"2": "的平方", "3": "的立方"}.get(written)
     if named and not before(match).endswith("10"):
         return named
@@ -117,6 +117,23 @@ def _arrow(_match: re.Match[str], _context: Context) -> str:
 
 def _numero(match: re.Match[str], _context: Context) -> str:
     return f"第{cardinal(match['number'])}"
+
+
+def _or(match: re.Match[str], _context: Context) -> str:
+    """`苹果/香蕉` is a list, `A/B` one name."""
+    return "、" if compiled(rf"[{HAN}]").match(after(match)) else " "
+
+
+def _and(_match: re.Match[str], _context: Context) -> str:
+    return " and "
+
+
+def _nothing(_match: re.Match[str], _context: Context) -> str:
+    return ""
+
+
+def _degrees(match: re.Match[str], _context: Context) -> str:
+    return UNITS[match[0]]
 
 
 def _key(match: re.Match[str], _context: Context) -> str:
@@ -183,6 +200,10 @@ RULES = (
         first="Nn№",
         hint=r"[Nn][Oo]\.?\s?\d|№",
     ),
+    hanzi("sign", rf"(?<=[{HAN}])\s?/\s?(?=[{HAN}])|(?<=[A-Za-z])/(?=[A-Za-z])", _or, first=" /", hint=r"\s?/"),
+    hanzi("sign", r"(?<=[A-Za-z])\s?&\s?(?=[A-Za-z])", _and, first=" &", hint=r"\s?&"),
+    hanzi("sign", r"[←↑↓↔√](?![\dA-Za-z(（])", _nothing, first="←↑↓↔√"),
+    hanzi("temperature", r"(?<!\d)(?:℃|°C|℉|°F)", _degrees, first="℃°℉", hint="[℃℉]|°[CF]"),
     hanzi("sign", r"(?P<key>[*#])(?=\s?号?键)", _key, first="*#"),
     hanzi("number", r"(?<=\d0)\+", _more, first="+"),
     hanzi(
