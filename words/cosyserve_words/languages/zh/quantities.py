@@ -29,7 +29,7 @@ _ONE_BY_ONE = compiled(
     r"[高院]校|工程[院大]|客机|工作制|(?:晚会|大促|购物节)|号段|开头|事件)"
 )
 _NAMED_BEFORE = compiled(
-    r"(?:波音|空客|空中客车|歼|轰|运|标致|奔驰|宝马|骁龙|麒麟|天玑|地球|福特|小米|荣耀|诺基亚|公交|[A-Z0-9一-鿿]座|栋|幢)-?\s?$"
+    r"(?:波音|空客|空中客车|歼|轰|运|标致|奔驰|宝马|骁龙|麒麟|天玑|地球|福特|小米|荣耀|诺基亚|公交|[A-Z0-9]座|栋|幢)-?\s?$"
 )
 _RESOLUTION = re.compile(r"[pPiI](?![A-Za-z])")
 
@@ -103,7 +103,7 @@ def _number(match: re.Match[str], _context: Context) -> str:
     plain = written.isdecimal()
     if plain and (_leads_with_zero(written) or _stands_for_name(written, front, follows)):
         return figures(written)
-    if plain and _LATIN_BEFORE.search(front):
+    if plain and _LATIN_BEFORE.search(front) and not (front.endswith(" ") and is_counted(follows)):
         return model_number(written)
     return quantity(written, follows)
 
@@ -115,7 +115,8 @@ def _leads_with_zero(written: str) -> bool:
 def _stands_for_name(written: str, front: str, follows: str) -> bool:
     if len(written) < 3:
         return False
-    return bool(_ONE_BY_ONE.match(follows) or _NAMED_BEFORE.search(front) or _RESOLUTION.match(follows))
+    named = _NAMED_BEFORE.search(front) and not is_counted(follows)
+    return bool(named or _ONE_BY_ONE.match(follows) or _RESOLUTION.match(follows))
 
 
 def model_number(digits: str) -> str:
