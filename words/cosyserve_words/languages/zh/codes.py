@@ -115,13 +115,29 @@ def _business(match: re.Match[str], _context: Context) -> str:
     return " to ".join(match[0].split("2"))
 
 
+def _chatted(match: re.Match[str], _context: Context) -> str | None:
+    """What chats write for its sound, first in its sentence: `666`."""
+    return figures(match[0]) if not before(match).strip() or _SENTENCE_START.search(before(match)) else None
+
+
+def _schools(match: re.Match[str], _context: Context) -> str:
+    """The two lists of Chinese universities, by their numbers."""
+    return "、".join(figures(number) for number in re.findall(r"\d+", match[0]))
+
+
 def _named_day(match: re.Match[str], _context: Context) -> str:
     return figures("".join(character for character in match[0] if character.isdigit()))
 
 
+_SENTENCE_START = re.compile(r"[。！？!?~～]\s?$")
+_SCHOOLS = "(?:大学|毕业|[高院]校|双一流|硕士|博士|本科|的?学生)"
 _COUNTRY = r"(?:\+\s?(?P<country>\d{1,3})[-\s]?)?"
 _FREE = r"(?<![\d.,A-Za-z])"
 RULES = (
+    hanzi(
+        "code", r"(?<!\d)(?:666+|888+|2333*|52[01]|1314|886?)(?=[，。！？~～,!?](?!\s?\d)|$|我爱你|一生一世)", _chatted
+    ),
+    hanzi("code", rf"(?<!\d)(?:985\s?/\s?211|(?:985|211)(?=\s?{_SCHOOLS}))(?!\d)", _schools),
     hanzi(
         "phone",
         r"(?<![\d.,A-Za-z])(?:\+?(?P<country>86)[-\s]?)?(?P<number>1[3-9]\d[-\s]?\d{4}[-\s]?\d{4})(?![\d.])",

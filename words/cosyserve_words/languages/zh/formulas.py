@@ -87,7 +87,7 @@ def _same_kind(front: str, follows: str) -> bool:
 
 
 def _negative(match: re.Match[str], _context: Context) -> str:
-    sign = {"-": "负", "±": "正负", "+": "正"}[match["sign"]]
+    sign = {"-": "负", "±": "正负", "+": "加"}[match["sign"]]
     return sign + quantity(match["number"], after(match))
 
 

@@ -14,6 +14,10 @@ _WEATHER = compiled(
     r"[^。；！？;!?]{0,16}$"
 )
 _ALREADY_BELOW = compiled(r"(?:零下|负)\s?$")
+_LASTED = compiled(r"(?:配速|用时|耗时|成绩|时长)[^，。；！？,;!?]{0,4}$")
+_EARNED = compiled(
+    r"(?:薪|工资|收入|预算|粉丝|播放|阅读|销量|赚|存款|首付|房价|身价|投资|奖金|约|近|卖)[^，。；！？,;!?]{0,6}$"
+)
 _NETWORK = compiled(r"\s?(?:网络?|手机|基站|信号|时代|通信|套餐|商用|芯片|技术|[+用])")
 _DEGREE_NAMES = {"C": "摄氏度", "℃": "摄氏度", "F": "华氏度", "℉": "华氏度"}
 _CODES_OF_UNITS = frozenset({"m", "g", "s", "t", "h", "L", "N", "V", "W", "J", "M"})
@@ -25,7 +29,7 @@ def _measure(match: re.Match[str], _context: Context) -> str | None:
     unit = match["unit"]
     if _is_name(match, unit):
         return None
-    front, name = unit_words(unit)
+    front, name = ("", "万") if unit == "W" and _EARNED.search(before(match)) else unit_words(unit)
     minus, follows = _MINUS[match["sign"] or ""], name + after(match)
     said = scaled(match["number"], match["scale"] or "", follows)
     if match["last"]:
@@ -64,6 +68,12 @@ def _degrees(sign: str | None, number: str, match: re.Match[str], name: str) -> 
     return {"+": "零上", "±": "正负"}.get(sign or "", "") + quantity(number, name)
 
 
+def _pace(match: re.Match[str], _context: Context) -> str:
+    """`5'30"` lasts where the words before say so, else it is a length."""
+    large, small = ("分", "秒") if _LASTED.search(before(match)) else ("英尺", "英寸")
+    return f"{quantity(match['large'], large)}{large}{quantity(match['small'], small)}{small}"
+
+
 def _charger(match: re.Match[str], _context: Context) -> str:
     return f"{quantity(match['volts'])}伏{quantity(match['amperes'])}安"
 
@@ -94,6 +104,7 @@ RULES = (
         _temperature,
         first="0-9+±\\-",
     ),
+    hanzi("measure", r"(?<!\d)(?P<large>\d{1,2})['′’](?P<small>\d{1,2})[\"″”]", _pace),
     hanzi("measure", rf"(?P<volts>{_SIDE})V[/\s]?(?P<amperes>{_SIDE})A(?![A-Za-z\d])", _charger),
     hanzi("measure", rf"(?P<sides>{_SIDE}(?:\s?[x×*X]\s?{_SIDE}){{1,2}})\s?(?P<unit>{SIGN})?(?![A-Za-z\d])", _area),
     hanzi(
