@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cosyserve.protocol import EngineConfig, Mode, Prompt, Synthesize
+from cosyserve.protocol import EngineConfig, Mode, Prompt, Synthesize, TextConfig
 
 torch = pytest.importorskip("torch")
 
@@ -41,8 +41,9 @@ def library_dir() -> Path:
 
 
 def config(model_dir: Path, **changes: Any) -> EngineConfig:
-    """The engine's configuration for that folder."""
-    return EngineConfig("cosyvoice", str(model_dir), **{"source_dir": str(library_dir()), **changes})
+    """The engine's configuration for that folder. Texts are normalised by the library, which tests compare with."""
+    usual = {"source_dir": str(library_dir()), "text": TextConfig("wetext")}
+    return EngineConfig("cosyvoice", str(model_dir), **{**usual, **changes})
 
 
 def prompt(hertz: float = 220.0, seconds: float = 2.1) -> Prompt:

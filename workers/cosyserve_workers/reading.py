@@ -1,5 +1,6 @@
 """How an engine has its texts read: as words, in the segments that it speaks in one go, with the silences between."""
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,9 @@ class Reader:
         Raises RequestError where the text asks for what is not taken.
         """
         try:
-            reading = read(without_markers(text), self._options_of(request), size)
+            # Composed first: the model's marks are.
+            composed = unicodedata.normalize("NFC", without_markers(text))
+            reading = read(composed, self._options_of(request), size)
         except Unreadable as error:
             raise RequestError(FailureCode.UNSPEAKABLE_TEXT, str(error)) from error
         parts: list[Part] = []

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from cosyserve.protocol import FailureCode, Mode
+from cosyserve.protocol import FailureCode, Mode, TextConfig
 from cosyserve_workers.engine import RequestError
 from tests.model import cosyvoice_kit as kit
 
 pytest.importorskip("torch")
-from cosyserve_workers.cosyvoice.text import BLOCK_CHARS, SEGMENT_TOKENS
+from cosyserve_workers.cosyvoice.text import BLOCK_CHARS, SEGMENT_TOKENS, TextFrontEnd
 from cosyserve_workers.text import clean, pack
 
 pytestmark = kit.LIBRARY
@@ -109,7 +109,7 @@ def test_no_block_ends_in_a_span(cosyvoice: Any, text: str) -> None:
 def test_what_normalises_to_nothing_is_unspeakable(
     cosyvoice: Any, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library.frontend, "text_normalize", lambda text, split: [] if split else "")
+    monkeypatch.setattr(library.frontend, "text_normalize", lambda text, split, text_frontend: [] if split else "")
     with pytest.raises(RequestError, match="nothing to say"):
         list(cosyvoice.stream(kit.request(text="ㄅ"), kit.never))
 
@@ -183,3 +183,45 @@ def test_nobodys_words_are_in_the_log(
 
 def test_a_block_is_an_everyday_text() -> None:
     assert 2 * len(kit.TEXT) <= BLOCK_CHARS
+
+
+class TestWords:
+    """Texts as they are read by default."""
+
+    @pytest.fixture
+    def words(self, library: Any) -> TextFrontEnd:
+        return TextFrontEnd(library.frontend, version3=True, config=TextConfig())
+
+    def test_a_text_is_read_as_spans(self, words: TextFrontEnd) -> None:
+        request = kit.request(text="我有2个苹果。[pause:1.5s]It costs $5.")
+        assert list(words.parts(request)) == [("我有两个苹果。", 1.5), ("It costs five dollars.", 0.0)]
+
+    def test_a_transcript_too(self, words: TextFrontEnd) -> None:
+        request = kit.request(Mode.ZERO_SHOT, prompt_text="共2个")
+        assert words.before(request) == "You are a helpful assistant.<|endofprompt|>共两个"
+
+    @pytest.mark.parametrize("mark", ["[breath]", "[laughter]", "<strong>重点</strong>"])
+    def test_the_models_marks_stay(self, words: TextFrontEnd, mark: str) -> None:
+        assert mark in "".join(part.text for part in words.parts(kit.request(text=f"好{mark}的，共2个")))
+
+    def test_a_long_text_is_cut_small_enough(self, words: TextFrontEnd) -> None:
+        parts = list(words.parts(kit.request(text="word " * 1000)))
+        assert max(len(words.tokens(part.text)) for part in parts) <= SEGMENT_TOKENS
+
+    @pytest.mark.parametrize("text", ["。", "😀", "[pause:1s]", "**"])
+    def test_nothing_to_say_is_refused(self, words: TextFrontEnd, text: str) -> None:
+        with pytest.raises(RequestError, match="nothing to say"):
+            words.parts(kit.request(text=text))
+
+    def test_silence_is_as_long_as_was_asked(
+        self, cosyvoice: Any, library: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cosyvoice, "text", TextFrontEnd(library.frontend, version3=False, config=TextConfig()))
+        sounds = [
+            kit.whole(cosyvoice.stream(kit.request(text=text), kit.never)) for text in ("好。", "好。[pause:1.5s]")
+        ]
+        assert len(sounds[1]) == len(sounds[0]) + 1.5 * 24_000
+
+    def test_none_leaves_it_as_it_is_written(self, library: Any) -> None:
+        text = TextFrontEnd(library.frontend, version3=False, config=TextConfig("none"))
+        assert [part.text for part in text.parts(kit.request(text="共2个"))] == ["共2个"]

@@ -306,6 +306,12 @@ def test_no_block_ends_in_a_span(engine: NativeEngine, text: str) -> None:
 NOTHING = ["！？。，", "😀😀", "\x00\x07", "<|endofprompt|>", "You are a helpful assistant.<|endofprompt|>", "…"]
 
 
+def test_silence_is_as_long_as_was_asked(engine: NativeEngine) -> None:
+    plain, paused = say(engine, text="好。"), say(engine, text="[pause:200ms]好。[pause:1.5s]")
+    assert len(paused) == len(plain) + 1.7 * 24_000
+    assert np.abs(paused[-36_000:]).max() == 0
+
+
 @pytest.mark.parametrize("text", NOTHING)
 def test_nothing_to_say(engine: NativeEngine, text: str) -> None:
     with pytest.raises(RequestError) as refused:

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from cosyserve.protocol import END_OF_PROMPT, Mode, Prompt, Synthesize, TextConfig
+from cosyserve_workers.engine import RequestError
 from cosyserve_workers.native.models import COSYVOICE3
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.native.text.tokenizer import TextTokenizer
@@ -24,9 +25,9 @@ ZERO = replace(CROSS, mode=Mode.ZERO_SHOT, prompt_text="希望你好。")
 INSTRUCT = replace(CROSS, mode=Mode.INSTRUCT2, instruction=f"请用广东话表达。{END_OF_PROMPT}")
 
 
-@pytest.fixture(scope="module")
-def writer(small_checkpoint_3: Path) -> ScriptWriter:
-    return ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig("wetext"))
+@pytest.fixture(scope="module", params=["cosyserve", "wetext"])
+def writer(small_checkpoint_3: Path, request: pytest.FixtureRequest) -> ScriptWriter:
+    return ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,27 @@ def test_without_marks_it_is_text(small_checkpoint_3: Path, tokenizer: TextToken
     writer = ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig("wetext"), marks=False)
     segment = only(writer, replace(CROSS, text="报道[j]予。"))
     assert tokenizer.encode("[j]")[0] not in segment.text
+
+
+def test_a_text_is_read_with_its_silences(small_checkpoint_3: Path, tokenizer: TextTokenizer) -> None:
+    writer = ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig())
+    text = "[pause:300ms]我有2个[breath]苹果。[pause:1.5s]nginx costs $5."
+    segments = list(writer.segments(replace(CROSS, text=text, pronunciations=(("nginx", "engine x"),)), SPEECH))
+    assert [segment.pause_s for segment in segments] == [0.3, 1.5, 0.0]
+    spoken = ["", "我有两个[breath]苹果。", "engine x costs five dollars."]
+    assert [segment.text for segment in segments] == [tokenizer.encode(words) for words in spoken]
+
+
+def test_it_is_left_as_it_is_written_where_nobody_shall_read_it(
+    small_checkpoint_3: Path, tokenizer: TextTokenizer
+) -> None:
+    writer = ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig("none"))
+    assert only(writer, replace(CROSS, text="我有2个苹果。")).text == tokenizer.encode("我有2个苹果。")
+
+
+@pytest.mark.parametrize("normaliser", ["cosyserve", "wetext", "none"])
+@pytest.mark.parametrize("text", ["。", "……", "😀", "<|endofprompt|>"])
+def test_nothing_to_say(small_checkpoint_3: Path, normaliser: str, text: str) -> None:
+    writer = ScriptWriter(small_checkpoint_3, COSYVOICE3, text=TextConfig(normaliser))
+    with pytest.raises(RequestError, match="nothing to say"):
+        list(writer.segments(replace(CROSS, text=text), SPEECH))
