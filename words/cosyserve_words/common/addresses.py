@@ -56,7 +56,11 @@ def _version(found: re.Match[str], context: Context) -> str | None:
 
 def _ip(found: re.Match[str], context: Context) -> str:
     language = context.language
-    said = f" {language.sign('.')} ".join(language.digits(part) for part in found[0].split("."))
+    said = f" {language.sign('.')} ".join(
+        language.digits(part) for part in found[0].removesuffix(found["port"] or "").split(".")
+    )
+    if found["port"]:
+        said += f" {language.sign(':')} {language.digits(found['port'][1:])}"
     return said if language.spaced else said.replace(" ", "")
 
 
@@ -103,7 +107,8 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         "path",
-        rf"(?<![A-Za-z0-9<:/.])(?:(?<![一-鿿])|(?=[~.]{{0,2}}/[^/\s]+/))(?:[A-Za-z]:\\|~?/|\.\.?/)(?:[A-Za-z0-9_.@+-]+[/\\])"
+        rf"(?<![A-Za-z0-9<:/.])(?:(?<![一-鿿])|(?=[~.]{{0,2}}/[^/\s]+/))(?:[A-Za-z]:\\|~?/|\.\.?/)"
+        rf"(?:[A-Za-z0-9_.@+-]+[/\\])"
         rf"*[A-Za-z0-9_.@+-]*[A-Za-z0-9_]/?(?=[/\\]|{_TAIL}?)",
         _url,
         first=r"A-Za-z~/.",
@@ -116,7 +121,11 @@ RULES: tuple[Rule, ...] = (
         first="A-Za-z0-9_",
         hint=rf"{_WORD}[A-Za-z0-9_][A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*(?i:{_FILES})(?![A-Za-z0-9])",
     ),
-    rule("address", r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z])(?!\.[0-9])", _ip),
+    rule(
+        "address",
+        r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?P<port>:[0-9]{2,5})?(?![0-9A-Za-z])(?!\.[0-9])",
+        _ip,
+    ),
     rule(
         "version",
         r"(?<![0-9A-Za-z.])(?![0-9]{1,2}\.[0-9]{1,2}\.[12][0-9]{3}(?![0-9.]))"

@@ -37,6 +37,7 @@ _BEFORE_NUMBERS = {
 _PHRASES = {"e.g.": "for example", "i.e.": "that is", "w/o": "without", "w/": "with", "cf.": "compare",
 "a.k.a.": "also known as"} | {
     "et al.": "and others", "P.S.": "P S", "N.B.": "nota bene", "Ph.D.": "PhD", "Ph.D": "PhD", "and/or": "and or",
+    "WWI": "World War one", "WWII": "World War two",
 }  # fmt: skip
 STATES = {
     "AL": "Alabama", "AK": "Alaska", "AZ": "Arizona", "AR": "Arkansas", "CA": "California", "CO": "Colorado",
@@ -68,8 +69,8 @@ _SIDES = {
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _NUMBERED = re.compile(
-    r"(?i)\b(?:chapter|part|section|act|scene|volume|vol|book|phase|type|article|title|appendix|table|figure|war|stage|level|class"
-    r"|grade|category|unit|episode|season|round|mark|mk|plate|canto|schedule|annex|tier|group)\.? $"
+    r"(?i)\b(?:super bowl|chapter|part|section|act|scene|volume|vol|book|phase|type|article|title|appendix|table|figure"
+    r"|war|stage|level|class|grade|category|unit|episode|season|round|mark|mk|plate|canto|tier|group)\.? $"
 )
 _RULER = re.compile(
     r"\b(?:Henry|Louis|Elizabeth|George|Charles|James|Edward|William|Richard|Philip|Alexander|Nicholas|Catherine|Peter|Paul"

@@ -11,11 +11,14 @@ _ASKING = re.compile(
     "pins?|codes?|passcode|password|otp|pnr|ext|extension|flights?|tracking|order|account|acct|zip|zipcode|postcode"
     "|postal|serial|card|ending|ends|ssn|ids?|reference|ref|confirmation|booking|invoice|ticket|case|claim|policy|member"
     "|membership|license|licence|passport|routing|iban|imei|sku|phone|mobile|cell|fax|tel|telephone|hotline|whatsapp|call"
-    "|dial|text|ring|reach|contact"
+    "|dial|text|ring|reach|contact|isbn|issn"
 )
 _LINKS = frozenset({"number", "no", "num", "is", "was", "id", "code", "at", "to", "me", "us"})
 _WORDS = re.compile(r"[A-Za-z]+|[^A-Za-z\s:#=.]")
 _CALLS = re.compile(r"(?i)\b(?:call|dial|text|ring|contact)\b[^.]*$")
+_ROOMS = re.compile(
+    r"\b(?:[Rr]oom|[Gg]ate|[Ss]uite|[Rr]oute|[Hh]ighway|[Ii]nterstate|[Bb]us|[Cc]hannel|[Aa]partment) $"
+)
 _TOLL_FREE = {"800": "eight hundred", "900": "nine hundred"}
 _PLATE = re.compile("[A-Z]+|[a-z]+|[0-9]+|-")
 
@@ -101,6 +104,12 @@ def _house(found: re.Match[str], context: Context) -> str:
     return f"{house(figures)} {letter}".strip()
 
 
+def _room(found: re.Match[str], context: Context) -> str | None:
+    """`Room 101`, `Route 128`."""
+    del context
+    return house(found[0]) if _ROOMS.search(before(found, 14)) else None
+
+
 def _zip(found: re.Match[str], context: Context) -> str:
     del context
     return _groups(found[0])
@@ -151,6 +160,11 @@ RULES: tuple[Rule, ...] = (
         rf"(?<![0-9A-Za-z.,$-])(?P<number>[0-9]{{1,5}})(?P<letter>[A-Z])?(?= (?:(?:[A-Z][a-z]*\.?|[0-9]+"
         rf"(?:st|nd|rd|th)) ){{1,4}}(?:{_STREET})\b)",
         _house,
+    ),
+    rule(
+        "code",
+        r"(?<![0-9A-Za-z.,])[0-9]{3,4}(?![0-9A-Za-z%])(?![.,:/-][0-9])",
+        _room,
     ),
     rule("code", rf"(?<=\b[A-Z]{{2}} )[0-9]{{5}}(?:-[0-9]{{4}})?{_END}", _zip),
     rule("code", rf"(?<=\b[A-Z]{{2}}, )[0-9]{{5}}(?:-[0-9]{{4}})?{_END}", _zip),

@@ -79,6 +79,14 @@ def _figures(found: re.Match[str], context: Context) -> str | None:
     return f"{MONTHS[first - 1]} {ordinal(str(second))} {spoken_year(written)}"
 
 
+def _short(found: re.Match[str], context: Context) -> str | None:
+    """`on 3/14`."""
+    del context
+    if not re.search(r"(?i)\b(?:on|by|since|until|dated|due) $", before(found)):
+        return None
+    return f"{MONTHS[int(found['first']) - 1]} {ordinal(found['second'].lstrip('0'))}"
+
+
 def decade(written: str) -> str:
     """`1980` or `80` as nineteen eighties, eighties."""
     written = written.strip()
@@ -152,6 +160,7 @@ RULES: tuple[Rule, ...] = (
         rf"{START}(?P<first>{_DAY})(?P<sep>[-/.])(?P<second>{_DAY})(?P=sep)(?P<year>{_YEAR}){END}",
         _figures,
     ),
+    rule("date", rf"{START}(?P<first>{_NUMERIC})/(?P<second>{_DAY})(?P<year>)(?![0-9A-Za-z/])", _short),
     rule("date", rf"{START}(?P<first>{_DAY})/(?P<second>{_DAY})/(?P<year>[0-9]{{2}}){END}", _figures),
     rule(
         "date",

@@ -11,7 +11,8 @@ VULGAR = {
     "⅙": "1/6",
     "⅚": "5/6", "⅐": "1/7", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10",
 }  # fmt: skip
-_FIXED = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty"} | {
+_FIXED = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "50-50": "fifty fifty",
+"20/20": "twenty twenty"} | {
     "7/11": "seven eleven", "401(k)": "four oh one k", "403(b)": "four oh three b",
 }  # fmt: skip
 
@@ -50,6 +51,7 @@ def _vulgar(found: re.Match[str], context: Context) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    rule("range", r"(?<![0-9])50-50(?![0-9])", lambda found, _: _FIXED[found[0]]),
     rule("name", r"\b40[13]\([kb]\)", lambda found, _: _FIXED[found[0]]),
     rule(
         "fraction",

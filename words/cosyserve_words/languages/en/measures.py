@@ -5,7 +5,7 @@ from functools import cache
 
 from cosyserve_words.language import Context, Rule, rule
 from cosyserve_words.languages.en.around import DASH, MINUS, NUMBER, START, describes, number
-from cosyserve_words.languages.en.fractions import parts
+from cosyserve_words.languages.en.fractions import VULGAR, parts
 
 _PREFIXES = {"k": "kilo", "c": "centi", "m": "milli", "μ": "micro", "µ": "micro", "u": "micro", "n": "nano",
 "M": "mega"} | {
@@ -157,10 +157,17 @@ def _feet(found: re.Match[str], context: Context) -> str:
 def _inches(found: re.Match[str], context: Context) -> str | None:
     del context
     before = found.string[: found.start()]
-    if before.count('"') % 2 and found[0].endswith('"'):
+    if len(re.findall('(?<![0-9½¼¾])"', before)) % 2 and found[0].endswith('"'):
         return None  # it closes a quotation
     one = found["number"] == "1" or describes(found)
     return f"{number(found['number'])} {'inch' if one else 'inches'}"
+
+
+def _part_inches(found: re.Match[str], context: Context) -> str:
+    """`8½"`."""
+    del context
+    whole, part = found["number"][:-1], parts(*VULGAR[found["number"][-1]].split("/"))
+    return f"{number(whole)} and {part.replace('one half', 'a half')} inches" if whole else f"{part} inch"
 
 
 def _degrees(found: re.Match[str], context: Context) -> str:
@@ -188,7 +195,8 @@ RULES: tuple[Rule, ...] = (
     rule("measure", rf"{START}(?P<degrees>{NUMBER})°(?P<minutes>)(?P<seconds>) ?(?P<side>[NSEW])\b", _degrees),
     rule("measure", rf"{START}(?P<feet>[0-9]{{1,2}})['′] ?(?P<inches>[0-9]{{1,2}})(?:[\"″”]|'')", _feet),
     rule("measure", rf"{START}(?P<feet>[0-9]{{1,6}})′(?P<inches>)", _feet),
-    rule("measure", rf"{START}(?P<number>{NUMBER})(?:\"|″)", _inches),
+    rule("measure", rf"{START}(?P<number>{NUMBER})(?:\"|″| in(?= (?:tall|long|wide|high|deep|thick|by|x)\b))", _inches),
+    rule("measure", rf"{START}(?P<number>[0-9]{{0,3}}[½¼¾⅛⅜⅝⅞])(?:\"|″)", _part_inches),
     rule(
         "measure",
         rf"{START}(?:(?P<whole>[0-9]{{1,4}}) )?(?P<top>[0-9]{{1,2}})/(?P<below>[0-9]{{1,2}})[ -]?{_UNITS}",

@@ -33,7 +33,7 @@ def _years(found: re.Match[str], context: Context) -> str | None:
     first, last = found["from"], found["to"]
     if len(last) == 2 and int(last) <= int(first[2:]):
         return None
-    if len(last) == 4 and last <= first:
+    if (len(last) == 4 and last <= first) or (" to " in found[0] and (len(last) == 2 or counts(found))):
         return None
     return f"{year(first)} to {pair(last) if len(last) == 2 else year(last)}"
 
@@ -46,7 +46,21 @@ def _about(found: re.Match[str], context: Context) -> str:
 def _hash(found: re.Match[str], context: Context) -> str:
     """`#5`."""
     del context
-    return f"number {_plain(found['number'])}"
+    figures = found["number"]
+    return f"number {grouped(figures) if len(figures) > 4 else _plain(figures)}"
+
+
+def _power(found: re.Match[str], context: Context) -> str:
+    """`3.2e-4`."""
+    del context
+    minus = "minus " if found["sign"] == "-" else ""
+    return f"{number(found['number'])} times ten to the {minus}{cardinal(found['power'])}"
+
+
+def _by(found: re.Match[str], context: Context) -> str:
+    """`4x4`."""
+    del context
+    return " by ".join(number(part) for part in re.split("[xX×]", found[0]))
 
 
 def _scaled(found: re.Match[str], context: Context) -> str:
@@ -93,11 +107,17 @@ def grouped(figures: str) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    rule("number", rf"{START}(?P<number>{NUMBER})[eE](?P<sign>[-+]?)(?P<power>[0-9]{{1,3}})(?![0-9A-Za-z])", _power),
+    rule("number", rf"{START}{NUMBER}(?:[xX×]{NUMBER}){{1,2}}(?![0-9A-Za-z])", _by),
     rule("ordinal", rf"{START}(?P<number>{WHOLE})(?P<suffix>(?i:st|nd|rd|th))(?![A-Za-z0-9])", _ordinal),
     rule("ratio", rf"{START}(?P<from>{NUMBER})[:∶：](?P<to>{NUMBER})(?P<percent>)(?![0-9A-Za-z:])", _range),
     rule("number", rf"(?<![0-9A-Za-z~])[~≈] ?(?P<number>{NUMBER})", _about, first="~≈", hint="[~≈] ?[0-9]"),
-    rule("number", r"#(?P<number>[0-9]{1,6})(?![0-9A-Za-z])", _hash, first="#", hint="#[0-9]"),
-    rule("range", rf"{START}(?P<from>1[0-9]{{3}}|20[0-9]{{2}}) ?[-–—] ?(?P<to>[12][0-9]{{3}}|[0-9]{{2}}){END}", _years),
+    rule("number", r"#(?P<number>[0-9]{1,20})(?![0-9A-Za-z])", _hash, first="#", hint="#[0-9]"),
+    rule(
+        "range",
+        rf"{START}(?P<from>1[0-9]{{3}}|20[0-9]{{2}})(?: ?[-–—] ?| to )(?P<to>[12][0-9]{{3}}|[0-9]{{2}}){END}",
+        _years,
+    ),
     rule(
         "range",
         rf"{START}(?P<from>{NUMBER})%?(?: ?[-–—~] ?| to )(?P<to>{NUMBER})(?P<percent> ?%)?(?![0-9A-Za-z=])"
