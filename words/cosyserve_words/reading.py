@@ -58,8 +58,9 @@ def _spans(text: str, options: Options) -> Iterator[Span]:
 def _piece(text: str, piece: Stretch) -> Iterator[Span]:
     end = piece.start if piece.bare else piece.start + len(text[piece.start : piece.end].rstrip())
     last = None
-    for last in spans(surface_of(text, piece, end), piece.options):
-        yield last
+    if piece.start < end:
+        for last in spans(surface_of(text, piece, end), piece.options):
+            yield last
     if end < piece.end:
         code = last.language if last else piece.options.language or piece.options.default
         yield Span(

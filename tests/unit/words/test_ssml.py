@@ -80,3 +80,10 @@ def test_a_speak_that_is_not_closed() -> None:
 
 def test_elsewhere_tags_are_html() -> None:
     assert read('say <voice name="x">a</voice>', Options("en")).text == "say a"
+
+
+@pytest.mark.parametrize("unit", ["<!--", '<a "', "<a '", "<a b=", "<", "<a <!-"])
+def test_what_never_ends_is_refused_at_once(unit: str) -> None:
+    # Looked for again from each place, the end of these would take minutes.
+    with pytest.raises(Unreadable, match="&lt;"):
+        read("<speak>" + unit * 100_000, Options("en"))

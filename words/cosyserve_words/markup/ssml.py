@@ -14,12 +14,12 @@ from cosyserve_words.tongues import Tongues
 TAKEN = ("speak", "break", "p", "s", "sub", "say-as", "phoneme", "lang")
 SAY_AS = ("characters", "digits", "telephone", "date", "cardinal", "ordinal")
 _SAME = {"spell-out": "characters", "verbatim": "characters", "number": "cardinal", "alphanumeric": "characters"}
-_BEGINS = re.compile(r"\s*(?:<\?xml[^<>]*\?>\s*)?<speak[\s>]")
+_BEGINS = re.compile(r"\s{0,200}(?:<\?xml[^<>]{0,500}\?>\s{0,200})?<speak[\s>]")
 _TAG = re.compile(
-    r"<!--.*?-->|<\?[^<>]*\?>|<(?P<close>/)?\s?(?P<name>[A-Za-z][\w:.-]*)(?P<rest>"
-    r"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?)(?P<alone>/)?>",
-    re.DOTALL,
+    r"<!--(?:[^-]|-(?!->)){0,2000}-->|<\?[^<>]{0,500}\?>|<(?P<close>/)?\s?(?P<name>[A-Za-z][\w:.-]{0,40})"
+    r"(?P<rest>(?:[^<>\"']|\"[^\"<>]{0,2000}\"|'[^'<>]{0,2000}'){0,2000}?)(?P<alone>/)?>"
 )
+"""What it finds has a bound: a hostile text must not keep other threads waiting."""
 _ATTRIBUTE = re.compile(r"([A-Za-z_:][\w:.-]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _TIME = re.compile(r"\+?([0-9]{1,5}(?:\.[0-9]{1,3})?)(ms|s)")
 _STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.7, "x-strong": 1.2}
@@ -52,8 +52,11 @@ class _Reader:
 
     def pieces(self) -> Iterator[Stretch | Span]:
         place = 0
-        for tag in _TAG.finditer(self.text):
-            yield from self._text(place, tag.start())
+        while (start := self.text.find("<", place)) >= 0:
+            tag = _TAG.match(self.text, start)
+            if not tag:
+                raise Unreadable("a < that is part of no tag: write &lt; for it")
+            yield from self._text(place, start)
             place = tag.end()
             if tag[0] in self.options.kept:
                 yield Span(tag.start(), tag.end(), KEPT, self._options().language or self.options.default, tag[0])
@@ -69,8 +72,6 @@ class _Reader:
     def _text(self, start: int, end: int) -> Iterator[Stretch]:
         inside = self.open[-1].name if self.open else ""
         if start < end and inside not in {"sub", "say-as", "phoneme"}:
-            if "<" in self.text[start:end]:
-                raise Unreadable("a < that is part of no tag: write &lt; for it")
             yield Stretch(start, end, self._options(), tags=False)
 
     def _tag(self, tag: re.Match[str]) -> Iterator[Stretch | Span]:
