@@ -71,3 +71,5 @@ def test_weights_by_their_files(tmp_path: Path) -> None:
     assert weights_bytes(tmp_path, torch.bfloat16) == 680
     assert spare_bytes(tmp_path, Precision("bf16", flow_name="fp16")) == 100
     assert spare_bytes(tmp_path, Precision("bf16")) == 0
+    assert weights_bytes(tmp_path, torch.float32, flow_kept=0.5) == 1180
+    assert weights_bytes(tmp_path, torch.float32, "llm.rl.pt") == 5280

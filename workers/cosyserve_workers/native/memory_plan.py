@@ -79,14 +79,18 @@ def plan_memory(room: Room, weights: int, keys_values: int, wanted_state: int = 
     return MemoryPlan(weights, keys_values, wanted_state or own_choice, graphs, WORK, room.share, room.workers)
 
 
-def weights_bytes(folder: Path, dtype: torch.dtype, language_model: str = "llm.pt") -> int:
-    """What a model folder's weights will take, by the size of their files. language_model: the file of that network."""
-    # These come as float32, and are of the chosen precision in memory.
-    halves = (language_model, "flow.pt")
-    halved, whole = (
-        sum((folder / name).stat().st_size for name in names if (folder / name).is_file()) for names in (halves, WHOLE)
-    )
-    return halved * dtype.itemsize // torch.float32.itemsize + whole
+def weights_bytes(folder: Path, dtype: torch.dtype, language_model: str = "llm.pt", flow_kept: float = 1.0) -> int:
+    """What a model folder's weights will take, by the size of their files.
+
+    language_model: the file of that network. flow_kept: the share of the flow's file that stays in memory.
+    """
+
+    def size(name: str) -> int:
+        return (folder / name).stat().st_size if (folder / name).is_file() else 0
+
+    # These two come as float32, and are of the chosen precision in memory.
+    halved = size(language_model) + int(size("flow.pt") * flow_kept)
+    return halved * dtype.itemsize // torch.float32.itemsize + sum(map(size, WHOLE))
 
 
 def spare_bytes(folder: Path, precision: Precision) -> int:

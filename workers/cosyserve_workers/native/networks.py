@@ -136,7 +136,8 @@ class Networks:
         model, device, dtype = folder.model, room.device, precision.dtype
         weights = load_weights(folder, device, dtype, int8=precision.int8)
         lm = LanguageModel(weights, plan.slots, MAX_POSITIONS)
-        taken = weights_bytes(folder.path, dtype, folder.language_model) + spare_bytes(folder.path, precision)
+        taken = weights_bytes(folder.path, dtype, folder.language_model, model.flow_kept)
+        taken += spare_bytes(folder.path, precision)
         memory = plan_memory(room, taken, lm.remembers_bytes, plan.wanted_state)
         flow = Flow.load(folder.path, device, precision.flow, Lanes(plan.lanes), model)
         lanes = choose_lanes(flow)

@@ -44,6 +44,11 @@ class DitSizes:
         return self.heads * self.head_width
 
     @property
+    def work(self) -> float:
+        """Of an Euler step, in CosyVoice2's at full size: 189 M products a frame instead of 66."""
+        return 2.9
+
+    @property
     def page(self) -> PageShapes:
         """What is kept of a chunk: keys already turned by their places."""
         nothing = (0, 2, 1)

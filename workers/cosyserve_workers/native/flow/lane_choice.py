@@ -18,7 +18,7 @@ GAIN = 0.95
 SMALL = 4096
 """Attention layers times channels: a model below this is quick either way, CosyVoice2's has 14,336."""
 SLOW_S = 0.4
-"""Where a step takes longer, others use the machine too, and what is measured means nothing."""
+"""Where a step of CosyVoice2's takes longer, others use the machine too, and what is measured means nothing."""
 REPEATS = 3
 ENOUGH_S = 0.3
 """For repeats of one step."""
@@ -51,7 +51,7 @@ def choose_lanes(flow: Flow) -> str:
     if most < 2 or flow.sizes.estimator_layers * flow.sizes.channels < SMALL:
         return str(most)
     first = _best(flow.trial(1))
-    if first > SLOW_S:
+    if first > SLOW_S * flow.sizes.work:
         return f"{most} (not measured: the machine is busy, a step takes {first * 1000:.0f} ms)"
     table = measure(flow, most)
     lanes.limit(table.best)

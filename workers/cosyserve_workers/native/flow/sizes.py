@@ -73,6 +73,11 @@ class FlowSizes:
     time_width: int
 
     @property
+    def work(self) -> float:
+        """Of an Euler step, in CosyVoice2's of the same kind."""
+        return 1.0
+
+    @property
     def levels(self) -> int:
         """Levels of the estimator: one down, the middle ones, one up."""
         return self.mid_levels + 2
