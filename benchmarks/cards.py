@@ -74,7 +74,7 @@ class Turn:
 def seconds(card: Card, counted: Count, launch_s: float = LAUNCH_S) -> float:
     """What a turn takes."""
     graphed = sum(times for one, times in counted.work.items() if one.graphed)
-    host_s = (counted.launches - graphed) * launch_s + (GRAPH_S if graphed else 0.0)
+    host_s = (counted.launches - graphed) * launch_s + counted.graphs * GRAPH_S
     return max(host_s, card.device_s(counted)) + counted.waits * WAIT_S
 
 

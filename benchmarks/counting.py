@@ -53,6 +53,8 @@ class Count:
     work: collections.Counter[Operation] = field(default_factory=collections.Counter)
     asked: collections.Counter[str] = field(default_factory=collections.Counter)
     """What the host waited for, by the operation's name."""
+    graphs: int = 0
+    """How many CUDA graphs were started."""
 
     def since(self, before: "Count") -> "Count":
         """What came after an earlier copy of it."""
@@ -61,11 +63,12 @@ class Count:
             self.waits - before.waits,
             self.work - before.work,
             self.asked - before.asked,
+            self.graphs - before.graphs,
         )
 
     def copy(self) -> "Count":
         """As it is now."""
-        return Count(self.launches, self.waits, self.work.copy(), self.asked.copy())
+        return Count(self.launches, self.waits, self.work.copy(), self.asked.copy(), self.graphs)
 
 
 class Counter(TorchDispatchMode):
@@ -82,6 +85,7 @@ class Counter(TorchDispatchMode):
     @contextlib.contextmanager
     def in_a_graph(self) -> Iterator[None]:
         """What is launched meanwhile is launched by a CUDA graph."""
+        self.count.graphs += 1
         before, self._graphed = self._graphed, True
         try:
             yield
