@@ -54,6 +54,7 @@ def test_everything() -> None:
         seed=7,
         sample_rate=16000,
         language="en",
+        pronunciations={"nginx": "engine x"},
     )
     assert draft == Draft(
         names=NAMES,
@@ -67,6 +68,8 @@ def test_everything() -> None:
         seed=7,
         sample_rate=16_000,
         events=True,
+        language="en",
+        pronunciations=(("nginx", "engine x"),),
     )
 
 
