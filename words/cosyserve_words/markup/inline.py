@@ -86,10 +86,12 @@ def _visible(cluster: str) -> str:
     if folded:
         return folded
     composed = unicodedata.normalize("NFC", cluster)
-    return "".join(_one(char) for char in composed)
+    return "".join(map(_one, composed))
 
 
 def _one(char: str) -> str:
+    if "\u3371" <= char <= "\u33df":  # units in one character, such as ㎏
+        return unicodedata.normalize("NFKC", char)
     category = unicodedata.category(char)
     if category in _UNSEEN:
         return ""

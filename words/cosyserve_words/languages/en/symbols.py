@@ -1,11 +1,13 @@
 """English names of signs between words and figures: formulas, comparisons, powers, percent."""
 
 import re
+import unicodedata
 
 from cosyserve_words.language import Context, Rule, rule
 from cosyserve_words.languages.en.numbers import cardinal, digits, ordinal
 
 _SUPER = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_ROMAN = "ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩⅪⅫⅰⅱⅲⅳⅴⅵⅶⅷⅸⅹⅺⅻ"
 _LOW = "₀₁₂₃₄₅₆₇₈₉"
 _FIGURES = str.maketrans(_SUPER + _LOW + "⁻⁺₋₊", "01234567890123456789-+-+")
 _BETWEEN = {
@@ -31,6 +33,18 @@ _MATH = r"(?P<left>[0-9A-Za-z)\]²³])"
 def _between(found: re.Match[str], context: Context) -> str:
     del context
     return _BETWEEN[found[0]]
+
+
+def _greek(found: re.Match[str], context: Context) -> str:
+    del context
+    return unicodedata.name(found[0]).rpartition(" ")[2].lower().replace("lamda", "lambda")
+
+
+def _enclosed(found: re.Match[str], context: Context) -> str:
+    """`①`, `Ⅷ`: a number; of a list's item, with a pause behind it."""
+    del context
+    said = cardinal(str(int(unicodedata.numeric(found[0]))))
+    return said if found[0] in _ROMAN else f"{said},"
 
 
 def _power(found: re.Match[str], context: Context) -> str:
@@ -70,6 +84,8 @@ _LONG = sorted(_BETWEEN, key=len, reverse=True)
 _ANY = "|".join(map(re.escape, _LONG))
 _CLASS = "".join(sorted({re.escape(sign[0]) for sign in _BETWEEN}))
 RULES: tuple[Rule, ...] = (
+    rule("sign", "(?<![Α-ω])[Α-ΡΣ-Ωα-ω](?![Α-ω])", _greek, first="Α-ω"),
+    rule("number", f"[①-⑳⓪❶-❿➀-➉{_ROMAN}]", _enclosed, first=f"①-⑳⓪❶-❿➀-➉{_ROMAN}"),
     rule(
         "formula",
         rf"(?<=[0-9A-Za-z)\]])(?:[⁻⁺]?[{_SUPER}]+|\^\{{?-?[0-9A-Za-z]{{1,4}}\}}?)",
