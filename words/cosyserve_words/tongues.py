@@ -41,6 +41,7 @@ USUAL = {
 """The language of a script's letters where nobody has said which."""
 
 _RUN = re.compile("|".join(f"(?P<{name}>[{letters}]+)" for name, letters in SCRIPTS.items()))
+_ASCII_WORD = re.compile("[A-Za-z]+")
 _CLAUSE_END = re.compile(r"[。！？；!?\n]|[.;](?=\s)")
 
 
@@ -64,6 +65,9 @@ class Tongues:
         self._text = text
         self._options = options
         self._languages: dict[str, Language] = {}
+        if text.isascii():
+            self._be_ascii()
+            return
         runs = [Run(found.start(), found.end(), str(found.lastgroup)) for found in _RUN.finditer(text)]
         scripts = [run.script for run in runs]
         self._is_eastern = not EASTERN.isdisjoint(scripts)
@@ -75,6 +79,14 @@ class Tongues:
         if len(self._scripts) == 1:
             self._only = self._of_script(next(iter(self._scripts)))
         self._starts = [run.start for run in self._runs]
+
+    def _be_ascii(self) -> None:
+        """The most usual text has one language for every place: a word that tells is enough."""
+        self._home = self._bare()
+        self._is_eastern = self._has_names_alone = False
+        words = (Run(found.start(), found.end(), "latin") for found in _ASCII_WORD.finditer(self._text))
+        self._scripts = {"latin"} if any(map(self._tells, words)) else set[str]()
+        self._only = self._of_script("latin") if self._scripts else self._home
 
     @property
     def main(self) -> Language:
