@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.browser import NewReader
-from tests.serving import Script, Server
+from tests.serving import Script, Server, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_none_are_known_of_others(server: Server) -> None:
 
 def test_the_page_offers_them(newer: Server, new_reader: NewReader, tmp_path: Path) -> None:
     reader = new_reader(newer.url)
-    reader.page.wait_for_function("document.querySelectorAll('#instructions option').length === 26")
+    wait_for(lambda: reader.page.locator("#instructions option").count() == 26, "the page to offer them")
     offered = reader.page.evaluate(
         "[...document.getElementById('instruction').list.options].map(({ text, value }) => [text, value])"
     )
