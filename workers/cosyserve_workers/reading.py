@@ -36,6 +36,9 @@ class Reader:
             kept=frozenset(kept),
             pinyin=pinyin,
         )
+        for language in ("en", "zh"):
+            # The first reading in a language loads its words: that is done before anybody waits.
+            read("1 km", Options(language=language))
 
     def parts(self, text: str, request: Synthesize, size: Callable[[str], float]) -> list[Part]:
         """What is said of a request's text; none but the first is without words. size: how much some words take.

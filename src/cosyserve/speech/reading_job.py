@@ -11,6 +11,10 @@ from cosyserve_words.lexicon import Lexicon, load, of_pairs
 from cosyserve_words.reading import read
 from cosyserve_words.spans import Options, Unreadable
 
+for _language in ("en", "zh"):
+    # The first reading in a language loads its words: that is done before anybody asks.
+    read("1 km", Options(language=_language))
+
 
 def words(
     text: str, language: str, pronunciations: Pronunciations, settings: Mapping[str, str]
