@@ -187,6 +187,19 @@ def test_attention_reads_the_pages_behind_it_and_no_others(counter: Counter) -> 
     assert moved[1] - moved[0] == 4 * pages.keys_values[0, 0].nbytes, "of each page one layer"
 
 
+@triton.jit
+def reads_some(values: Any, rows: Any) -> None:
+    """A kernel."""
+
+
+def test_of_all_streams_values_a_kernel_reads_some(counter: Counter) -> None:
+    rows, values = torch.zeros(100, device=GPU), torch.empty(2**50, device=GPU)
+    for given, moved in ((rows + 1, 2 * 400), (values, 400 + 10 * 400)):
+        before = counter.count.copy()
+        reads_some[(1,)](given, rows)
+        assert [one.moved for one in counter.count.since(before).work] == [moved]
+
+
 @pytest.mark.parametrize(
     ("ask", "waits"),
     [
