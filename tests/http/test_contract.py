@@ -53,6 +53,8 @@ class TestModes:
             "prompt_rate": 22_050 if "prompt_wav" in fields else 16_000,
             "prompt_samples": int(2.5 * 22_050) if "prompt_wav" in fields else 32_000,
             "speed": 1.0,
+            "language": "",
+            "pronunciations": {},
         }
 
     def test_a_system_prompt_is_for_the_engine(self, server: Server, tmp_path: Path) -> None:

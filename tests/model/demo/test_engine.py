@@ -186,7 +186,7 @@ class TestSound:
 
     def test_markup_is_not_interpreted(self, engine: DemoEngine) -> None:
         slow = '<prosody rate="x-slow">hello</prosody>'
-        assert len(say(engine, slow)) > 2 * len(say(engine, "hello"))
+        np.testing.assert_array_equal(say(engine, slow), say(engine, "hello"))
 
     def test_the_seed_does_not_matter(self, engine: DemoEngine) -> None:
         first, second = (

@@ -35,8 +35,11 @@ from cosyserve.http.description.operations import (
 )
 from cosyserve.http.description.schemas import EXAMPLE_TEXT, Schema, common_fields, record, ref, speech_fields, text
 from cosyserve.settings.sections import Settings
+from cosyserve.speech.wording import MAX_JSON_CHARS
 from cosyserve.voices.names import DEFAULT_VOICE, MAX_SENT_CHARS
 
+MOST_IN_A_QUERY = 1000
+"""Characters of a field that is JSON."""
 FIELDS: Kinds = (InvalidField, TextTooLong, UnspeakableText, InvalidPrompt, MissingPrompt, UnknownVoice)
 RUNNING: Kinds = (
     TooManyAtOnce, LineFull, WaitedTooLong, NoWorker, HelpersBusy, NoHelper, Stopping, SynthesisFailed, WorkerDied,
@@ -124,13 +127,18 @@ def _inference(settings: Settings, guarded: Kinds) -> dict[str, dict[str, Schema
     }
 
 
+def _in_a_query(shape: Schema) -> Schema:
+    """What is longer than any text does not fit into a request's head."""
+    return {**shape, "maxLength": MOST_IN_A_QUERY} if shape.get("maxLength") == MAX_JSON_CHARS else shape
+
+
 def _both_methods(
     name: str, summary: str, fields: Schema, needed: tuple[str, ...], guarded: Kinds
 ) -> dict[str, Schema]:
     schema = {"type": "object", "properties": fields, "required": ["tts_text", *needed]}
     told = answers(audio((AudioFormat.PCM,)), MalformedForm, *SPEAKING, *guarded)
     query = [
-        {"name": field, "in": "query", "required": field in schema["required"], "schema": shape}
+        {"name": field, "in": "query", "required": field in schema["required"], "schema": _in_a_query(shape)}
         for field, shape in without_files(schema)["properties"].items()
     ]
     return {
