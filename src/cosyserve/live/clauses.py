@@ -121,12 +121,16 @@ class ClauseCutter:
         pauses = character in ALWAYS_PAUSE or character in PAUSE_BEFORE_SPACE
         return pauses and place > 0 and self._text[place - 1].isdecimal()
 
+    def _goes_on(self, mark: str, following: str) -> bool:
+        """Whether what follows belongs to what may go on: a figure, and behind an abbreviation a small letter."""
+        return following.isdecimal() or (mark == "." and following.islower())
+
     def _next_visible(self, place: int) -> str:
         return self._text[place + 1 :].lstrip(" \t\u00a0\u3000")[:1]
 
     def _ends_at(self, place: int) -> bool:
         character, following = self._text[place], self._text[place + 1 : place + 2]
-        if self._may_go_on(place) and self._next_visible(place).isdecimal():
+        if self._may_go_on(place) and self._goes_on(character, self._next_visible(place)):
             return False
         closed = following.isspace() or following in CLOSERS
         if character in ALWAYS_END or (character in END_BEFORE_SPACE and closed):

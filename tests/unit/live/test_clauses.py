@@ -2,12 +2,17 @@
 
 import itertools
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cosyserve.live.clauses import MAX_CLAUSE_CHARS, ClauseCutter
+from cosyserve_words.reading import read
+from cosyserve_words.spans import Options
+
+ASKED = (Path(__file__).parents[1] / "words" / "asked.tsv").read_text(encoding="utf-8").splitlines()
 
 texts = st.text(st.sampled_from("ab9 你好.!?,;:。！？，；、…\n\"'”）)1"), max_size=400)
 
@@ -165,6 +170,19 @@ def test_what_belongs_together_is_not_cut(text: str, clauses: list[str] | int) -
     found = cut(text)
     assert found == clauses or len(found) == clauses
     assert cut(text, list(range(len(text)))) == found
+
+
+def bare(text: str) -> str:
+    """Letters and figures, in one case and one width."""
+    return said(unicodedata.normalize("NFKC", text)).casefold()
+
+
+@pytest.mark.parametrize("line", [line for line in ASKED if line and not line.startswith("#")])
+def test_clauses_say_what_the_whole_says(line: str) -> None:
+    language, written, *_ = line.split("\t")
+    text, options = written.replace("\\n", "\n"), Options(language=language)
+    clauses = cut(text, list(range(len(text))))
+    assert bare(" ".join(read(clause, options).text for clause in clauses)) == bare(read(text, options).text)
 
 
 @pytest.mark.parametrize(("text", "clause"), [("It is 3.", "It is 3."), ("Call No.", "Call No."), ("总共是3，", None)])
