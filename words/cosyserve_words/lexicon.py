@@ -51,6 +51,11 @@ class Lexicon:
         """Both; where they differ, this one is right."""
         return Lexicon([*other.entries, *self.entries])
 
+    def with_own(self, pairs: Iterable[tuple[str, str]]) -> "Lexicon":
+        """This one with a request's own words before it."""
+        own = dict(pairs)
+        return of_pairs(own).over(self) if own else self
+
     def found(self, text: str, language: Callable[[int, int], str]) -> Iterator[tuple[int, int, str]]:
         """As `Pronunciations`; of words that begin at one place the longest is taken."""
         low, behind = text.lower(), 0

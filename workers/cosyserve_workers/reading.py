@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cosyserve.protocol import FailureCode, Synthesize, TextConfig
-from cosyserve_words.lexicon import Lexicon, load, of_pairs
-from cosyserve_words.reading import read
+from cosyserve_words.lexicon import Lexicon, load
+from cosyserve_words.reading import prepare, read
 from cosyserve_words.spans import Options, Unreadable
 from cosyserve_workers.engine import LoadError, RequestError
 from cosyserve_workers.text import clean, is_speakable, without_markers
@@ -36,9 +36,8 @@ class Reader:
             kept=frozenset(kept),
             pinyin=pinyin,
         )
-        for language in ("en", "zh"):
-            # The first reading in a language loads its words: that is done before anybody waits.
-            read("1 km", Options(language=language))
+        # Before anybody waits.
+        prepare()
 
     def parts(self, text: str, request: Synthesize, size: Callable[[str], float]) -> list[Part]:
         """What is said of a request's text; none but the first is without words. size: how much some words take.
@@ -66,9 +65,7 @@ class Reader:
         return " ".join(part.text for part in self.parts(text, request, len) if part.text)
 
     def _options_of(self, request: Synthesize) -> Options:
-        lexicon = self._lexicon
-        if request.pronunciations:
-            lexicon = of_pairs(dict(request.pronunciations)).over(lexicon)
+        lexicon = self._lexicon.with_own(request.pronunciations)
         return replace(self._options, language=request.language, lexicon=lexicon)
 
 
