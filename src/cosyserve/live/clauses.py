@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from cosyserve.protocol import END_OF_PROMPT, split_system_prompt
+from cosyserve_words.markup.ssml import is_ssml
 from cosyserve_words.streaming import is_open
 
 ALWAYS_END = frozenset("。！？；…\n")
@@ -32,7 +33,7 @@ NUMBERED = frozenset(
 )
 """Abbreviations before a number: `No. 5` goes on, and `No.` is a sentence."""
 _SPACE = re.compile(r"\s+(?![\s\d])|(?<![\s\d])\s+")
-_SSML, _SSML_END = re.compile(r"\s*<speak[\s>]"), "</speak>"
+_SSML_END = "</speak>"
 _UNIT = re.compile(r"[!-~\d]+(?:(?<=\d)[\s，：](?=\d)[!-~\d]+)*|.", re.DOTALL)
 """A number, a URL or the like, or one character of a script without spaces."""
 
@@ -89,7 +90,7 @@ class ClauseCutter:
         """How far the first clause goes, or None while that cannot be told."""
         text = self._text
         self.waits = False
-        if _SSML.match(text):
+        if is_ssml(text):
             # It is read as a whole.
             end = text.find(_SSML_END)
             return None if end < 0 else end + len(_SSML_END)

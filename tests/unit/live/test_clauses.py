@@ -163,6 +163,7 @@ def test_every_clause_can_be_spoken(text: str) -> None:
         ("He waited for a long while [pause:1.5s] and left. Bye now.", 2),
         ("Let it be $x = 1, y = 2. Or so$ for all of them. Good bye.", 2),
         ("It costs $5. That is a lot.", ["It costs $5.", "That is a lot."]),
+        ("<?xml version='1.0'?><speak>One, two and three. Four.</speak> And six.", 2),
         ("<speak>One, two and three. Four. <break time='1s'/> Five.</speak> And six.", 2),
     ],
 )
