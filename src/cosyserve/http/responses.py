@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 
 import anyio
-import anyio.lowlevel
 import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -13,7 +12,9 @@ from cosyserve.audio.encoding import encoding
 from cosyserve.audio.formats import BYTES_PER_SAMPLE, check_sample_rate, output_rate
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed
 from cosyserve.http import events
-from cosyserve.pool.seam import Admitted, SpeechPool
+from cosyserve.http.patience import Patience
+from cosyserve.pool.seam import SpeechPool
+from cosyserve.pool.streams import AudioStream
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.lines import RequestLine
 from cosyserve.watch.reports import Origin, Report, Reporter
@@ -80,44 +81,43 @@ class SpeechResponse:
             raise
         stream = admitted.stream
         report = self._reporter.begin(origin, self._speech, admitted.ticket, stream)
+        patience = Patience(self._stall_timeout_s, lambda: stream.cut_off(self._stalled()))
         error: ServiceError | None = ListenerGone("the client disconnected")
         with anyio.CancelScope() as speaking:
             stream.interrupt = speaking.cancel
             watcher = asyncio.create_task(_watch_disconnect(receive, speaking.cancel))
             # No await below: under a cancellation it would not run.
             try:
-                error = await self._speak(admitted, send, report)
+                error = await self._speak(stream, admitted.ticket.seed, _patient(send, patience), report)
             except ServiceError as failure:
                 failure.param = self._speech.names.of(failure.param)
                 error = failure
                 raise
             finally:
                 watcher.cancel()
+                patience.close()
                 stream.close()
                 _note(scope, report, None if report.whole else stream.error or error)
 
-    async def _speak(self, admitted: Admitted, send: Send, report: Report) -> ServiceError | None:
+    async def _speak(self, stream: AudioStream, seed: int, send: Send, report: Report) -> ServiceError | None:
         """Raises what goes wrong before the response starts, returns what goes wrong after."""
-        stream = admitted.stream
         pcm = await stream.take()
         if pcm is None:
             raise SynthesisFailed("the engine made no audio of this text")
         sample_rate = output_rate(self._speech.format, stream.sample_rate, self._speech.sample_rate)
         async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
             media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
-            await send(self._start(media_type, sample_rate, admitted.ticket.seed))
+            await send(self._start(media_type, sample_rate, seed))
             try:
                 while pcm is not None:
                     report.took(pcm)
-                    await self._send(send, self._wrap(await encoder.encode(pcm)))
+                    await _send_body(send, self._wrap(await encoder.encode(pcm)))
                     pcm = await stream.take()
-                await self._send(send, self._wrap(await encoder.finish()))
+                await _send_body(send, self._wrap(await encoder.finish()))
                 if self._speech.events:
-                    await self._send(send, events.done_event(len(self._speech.text), report.audio_s))
+                    await _send_body(send, events.done_event(len(self._speech.text), report.audio_s))
             except ServiceError as error:
                 return error
-            except TimeoutError:
-                return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
             except Exception:
                 log.exception("encoding failed")
                 return SynthesisFailed("encoding failed")
@@ -146,13 +146,21 @@ class SpeechResponse:
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
 
-    async def _send(self, send: Send, body: bytes) -> None:
-        if body:
-            with anyio.fail_after(self._stall_timeout_s):
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            # A send to a client that has gone, or reads as fast as we write, does not wait: without this, a long
-            # backlog would keep the disconnect, and all other streams, from being noticed.
-            await anyio.lowlevel.checkpoint()
+    def _stalled(self) -> ListenerStalled:
+        return ListenerStalled(f"the client read nothing for {self._stall_timeout_s:g} s")
+
+
+def _patient(send: Send, patience: Patience) -> Send:
+    async def patient_send(message: Message) -> None:
+        with patience:
+            await send(message)
+
+    return patient_send
+
+
+async def _send_body(send: Send, body: bytes) -> None:
+    if body:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 def _note(scope: Scope, report: Report, error: ServiceError | None) -> None:

@@ -6,7 +6,6 @@ burial needs no thread, file or module that its birth did not bring along.
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -14,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from cosyserve.check.quota import cores
+from cosyserve.pool.handover import Handover
 from cosyserve.pool.process import WorkerProcess
 from cosyserve.protocol import EngineConfig, FromWorker, SetLogLevel, TextConfig, ToWorker
 from cosyserve.settings.sections import Settings
@@ -120,24 +120,20 @@ class Crew:
         return True
 
     def _spawn(self, worker: int) -> WorkerProcess:
-        room = threading.BoundedSemaphore(UNHANDLED_MESSAGES)
+        born: WorkerProcess
 
-        def on_message(process: WorkerProcess, message: FromWorker) -> None:
-            room.acquire()
-            self._soon(handle, process, message)
-
-        def handle(process: WorkerProcess, message: FromWorker) -> None:
-            room.release()
-            if self._processes.get(worker) is process:
+        def handle(message: FromWorker) -> None:
+            if self._processes.get(worker) is born:
                 self._observer.heard(worker, message)
 
-        return WorkerProcess(
+        born = WorkerProcess(
             self._spec(worker),
-            on_message,
+            Handover(self._loop, handle, UNHANDLED_MESSAGES).put,
             partial(relay, worker),
             lambda: self._soon(self._observer.lost, worker, "its pipe closed"),
             lambda process, ending: self._soon(self._buried, worker, process, ending),
         )
+        return born
 
     def _spec(self, worker: int) -> WorkerSpec:
         model, text, device = self._settings.model, self._settings.text, self._devices[worker]

@@ -17,7 +17,7 @@ from cosyserve.pool.job import Job
 from cosyserve.pool.seam import Admitted
 from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.pool.streams import AudioStream, BufferLedger
-from cosyserve.protocol import FromWorker, Ready, Synthesize
+from cosyserve.protocol import Chunk, FromWorker, Ready, Synthesize
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
@@ -171,10 +171,24 @@ class Pool:
 
     def heard(self, worker: int, message: FromWorker) -> None:
         """A message came. Where what follows from it fails, the worker is taken for the cause."""
+        if isinstance(message, Chunk):
+            self._heard_sound(worker, message)
+            return
         with self._told("a worker's message", condemning=worker):
             self._dispatcher.received(worker, message, self._loop.time())
             if isinstance(message, Ready):
                 self._compare_streams(message.streams)
+
+    def _heard_sound(self, worker: int, chunk: Chunk) -> None:
+        """The same for what comes thousands of times a second: what is due is not looked for anew each time."""
+        now = self._loop.time()
+        try:
+            self._dispatcher.received(worker, chunk, now)
+        except Exception as fault:
+            self._met(fault, "a worker's sound", worker)
+        # It puts off what is due. No job waits longer for its next chunk than this.
+        if now + self._settings.limits.next_chunk_timeout_s < self._strikes_at:
+            self._set_timer()
 
     def lost(self, worker: int, reason: str) -> None:
         """A process is past use."""
@@ -237,11 +251,14 @@ class Pool:
         try:
             yield
         except Exception as fault:
-            self._loop.call_exception_handler({"message": f"{what} met a fault", "exception": fault})
-            if condemning is not None:
-                self.past_use(condemning, "its message met a fault of the service")
+            self._met(fault, what, condemning)
         finally:
             self._set_timer()
+
+    def _met(self, fault: Exception, what: str, condemning: int | None) -> None:
+        self._loop.call_exception_handler({"message": f"{what} met a fault", "exception": fault})
+        if condemning is not None:
+            self.past_use(condemning, "its message met a fault of the service")
 
     def _set_timer(self) -> None:
         """Wake when the dispatcher has something to do."""

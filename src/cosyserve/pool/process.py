@@ -36,7 +36,7 @@ class WorkerProcess:
     def __init__(
         self,
         spec: WorkerSpec,
-        on_message: "Callable[[WorkerProcess, FromWorker], None]",
+        on_message: Callable[[FromWorker], None],
         on_output: Callable[[bytes], None],
         on_lost: Callable[[], None],
         on_gone: "Callable[[WorkerProcess, str], None]",
@@ -73,7 +73,7 @@ class WorkerProcess:
             # The last one: from here on its end is seen.
             self._inbox = Inbox(
                 self._results,
-                lambda message: on_message(self, message),
+                on_message,
                 self._end,
                 f"{self._name}-results",
                 self._process.is_alive,

@@ -94,18 +94,21 @@ class AudioStream:
         return self._error
 
     async def take(self) -> bytes | None:
-        """Wait for the next piece, up to PIECE_BYTES; None at the whole end. Raises what `end` was given."""
+        """Wait for what there is, up to PIECE_BYTES; None at the whole end. Raises what `end` was given.
+
+        Small chunks that wait are taken as one: the more there is to do, the less each second of sound costs.
+        """
+        if self._chunks:
+            # Whoever never waits would keep a disconnect, and all other streams, from being noticed.
+            await asyncio.sleep(0)
         while not self._chunks and not self._ended:
             self._changed.clear()
             await self._changed.wait()
         if self._chunks:
             self._taken = True
-            pcm = self._chunks.popleft()
-            if len(pcm) > PIECE_BYTES:
-                self._chunks.appendleft(pcm[PIECE_BYTES:])
-                pcm = pcm[:PIECE_BYTES]
+            pcm = self._join_chunks()
             self._hold(-len(pcm))
-            return bytes(pcm)
+            return pcm
         if self._error is not None:
             raise self._error
         return None
@@ -125,6 +128,16 @@ class AudioStream:
         # The way to the job, which holds a recording and this stream, is taken once: then nothing leads in a circle.
         abandon, self._abandon = self._abandon, _nothing
         abandon()
+
+    def _join_chunks(self) -> bytes:
+        pieces, room = [], PIECE_BYTES
+        while self._chunks and room:
+            chunk = self._chunks.popleft()
+            if len(chunk) > room:
+                self._chunks.appendleft(chunk[room:])
+            pieces.append(chunk[:room])
+            room -= len(pieces[-1])
+        return b"".join(pieces)
 
     def _drop(self) -> None:
         self._chunks.clear()

@@ -8,13 +8,14 @@ Contract: one `Outbox` writes a pipe, one `Inbox` reads it, and each process hol
 """
 
 import logging
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-_POLL_S = 1.0
+_POLL_MS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,9 @@ class Inbox:
         alive: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
+        # `Connection.poll` makes and registers one for each message.
+        self._comes = select.poll()
+        self._comes.register(connection.fileno(), select.POLLIN)
         self._deliver = deliver
         self._closed = closed
         self._alive = alive
@@ -131,7 +135,7 @@ class Inbox:
     def _receive(self, connection: Connection) -> object | None:
         """The next message; None where the pipe has ended."""
         try:
-            while not connection.poll(_POLL_S):
+            while not self._comes.poll(_POLL_MS):
                 if not self._alive():
                     return None
             message: object = connection.recv()

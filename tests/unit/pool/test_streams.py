@@ -60,6 +60,45 @@ def test_a_long_chunk_leaves_in_pieces(ledger: BufferLedger) -> None:
     assert asyncio.run(sizes()) == [PIECE_BYTES, 2]
 
 
+def test_short_chunks_that_wait_leave_together(ledger: BufferLedger) -> None:
+    listener = Listener(ledger)
+    chunks = [bytes([number]) * 1920 for number in range(30)]
+    for chunk in chunks:
+        listener.stream.feed(chunk)
+    listener.stream.end(None)
+
+    async def scenario() -> None:
+        audio = b"".join(chunks)
+        assert await listener.stream.take() == audio[:PIECE_BYTES]
+        assert listener.stream.backlog_bytes == ledger.held_bytes == len(audio) - PIECE_BYTES
+        assert await listener.stream.take() == audio[PIECE_BYTES:]
+        assert await listener.stream.take() is None
+
+    asyncio.run(scenario())
+
+
+def test_one_with_much_to_take_lets_the_others_have_their_turn(ledger: BufferLedger) -> None:
+    listener = Listener(ledger)
+    for _ in range(3):
+        listener.stream.feed(bytes(PIECE_BYTES))
+
+    async def scenario() -> int:
+        taken: list[bytes | None] = []
+
+        async def take() -> None:
+            while len(taken) < 3:
+                taken.append(await listener.stream.take())
+
+        taking = asyncio.create_task(take())
+        turns = 0
+        while not taking.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert asyncio.run(scenario()) >= 3
+
+
 def test_take_waits_for_audio(ledger: BufferLedger) -> None:
     listener = Listener(ledger)
 
