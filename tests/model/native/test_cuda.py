@@ -88,6 +88,7 @@ def test_a_check_for_what_would_wait(gpu: Any) -> None:
         torch.zeros(2, device=GPU) + torch.zeros(2)
 
 
+@pytest.mark.full
 def test_language_model_and_sampler(language_model: LanguageModel, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = on_gpu(language_model, gpu, torch.bfloat16)
     sampler = on_gpu(Sampler(4, 100, model.sizes.vocab, model.stops, CPU), gpu)
@@ -121,6 +122,7 @@ def test_flow_where_keys_and_values_are_gathered(flow: Flow, gpu: Any) -> None:
         assert mel.shape[1] > 0
 
 
+@pytest.mark.full
 def test_pace_and_vocoder(vocoder: Vocoder, gpu: Any) -> None:
     moved = on_gpu(vocoder, gpu)
     pace = Stretch(1.3)

@@ -62,6 +62,7 @@ def test_a_gpu_that_is_to_be_left_alone(path_with_a_gpu: str) -> None:
     assert look("cpu", path_with_a_gpu).startswith("runs on cpu, ")
 
 
+@pytest.mark.full
 def test_no_gpu_at_all(tmp_path: Path) -> None:
     assert look("auto", str(tmp_path)).startswith("runs on cpu, ")
     assert "has no GPU to use: nvidia-smi is not installed" in look("cuda", str(tmp_path))

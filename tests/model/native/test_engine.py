@@ -206,8 +206,9 @@ def requests() -> list[Synthesize]:
     ]
 
 
-def test_ten_at_once_are_as_each_alone(engine: NativeEngine, draws: Listening) -> None:
-    jobs = requests()
+@pytest.mark.parametrize("count", first([4, 10]))
+def test_many_at_once_are_as_each_alone(engine: NativeEngine, draws: Listening, count: int) -> None:
+    jobs = requests()[:count]
     # One of each mode and text; of the others the company alone is wanted.
     alone = {job.seed: kit.whole(engine.stream(job, kit.never)) for job in jobs[::3]}
     tokens = dict(draws.drawn)
@@ -268,6 +269,7 @@ def test_speed(engine: NativeEngine, draws: Listening, speed: float) -> None:
     assert abs(len(sound) / 480 - frames / speed) <= 1
 
 
+@pytest.mark.full
 def test_a_long_text_is_spoken_segment_by_segment(engine: NativeEngine, draws: Listening) -> None:
     sound = say(engine, text=LONG * 7, seed=21)
     segments = [key for key in draws.drawn if key[0] == 21]
@@ -422,6 +424,7 @@ def test_a_cancelled_stream_leaves_the_others_alone(engine: NativeEngine, draws:
             left.result()
 
 
+@pytest.mark.full
 def test_a_listener_that_closes_early_frees_the_place(engine: NativeEngine) -> None:
     for _ in range(2 * engine.streams):
         sound = engine.stream(kit.request(text=LONG), kit.never)

@@ -75,6 +75,7 @@ def test_one_wrong_tensor_is_found_and_named(small_checkpoint: Path, tmp_path: P
     assert report["verdict"] == "Do not serve in fp32: above its bar is flow: mel."
 
 
+@pytest.mark.full
 def test_what_cannot_be_found_out_is_no_verdict(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.fidelity", "--reference", "native", "--model-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -111,6 +111,7 @@ def test_a_passing_thread_has_the_callers_threads_and_ends() -> None:
         on_a_passing_thread(lambda: exec("raise ArithmeticError"))
 
 
+@pytest.mark.full
 def test_no_thread_but_the_networks_own_has_helpers(small_checkpoint: Path) -> None:
     """Threads that Python does not know, in a process that loads, speaks, and speaks three new voices at once."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}

@@ -140,6 +140,7 @@ def test_nobody_hears_how_far_the_host_is_behind(small_checkpoint: Path) -> None
         np.testing.assert_allclose(late, at_once, atol=1e-4)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("behind", first(reversed(BEHIND)))
 def test_who_takes_the_place_of_one_that_was_cancelled(small_checkpoint: Path, behind: int) -> None:
     with driving(small_checkpoint, 1, behind) as driver:

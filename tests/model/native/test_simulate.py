@@ -105,7 +105,7 @@ class Both:
 
 
 @pytest.mark.parametrize(
-    ("chunk_tokens", "solve_width", "prompt", "behind"), first([(100, 3, 91, 1), (25, 2, 100, 0), (25, 1, 20, 0)])
+    ("chunk_tokens", "solve_width", "prompt", "behind"), first([(25, 1, 20, 0), (100, 3, 91, 1), (25, 2, 100, 0)])
 )
 def test_imagined_networks_do_what_real_ones_do(
     small_checkpoint: Path, chunk_tokens: int, solve_width: int, prompt: int, behind: int

@@ -275,6 +275,7 @@ def join_and_leave(
     return [(case, torch.cat(parts, dim=1)) for case, parts in zip(cases, mels, strict=True)]
 
 
+@pytest.mark.full
 def test_streams_that_join_and_leave_give_what_each_gives_alone(pair: Pair) -> None:
     for case, mel in join_and_leave(pair, 7, 10, longest=150, latest=12, most=40):
         assert_same(mel, pair.one_pass(case))

@@ -101,6 +101,7 @@ def test_turn_by_turn_two_streams_keep_what_is_theirs(flow: Flow, plain: Flow, r
         assert same(ours[index], speak(plain, plain.open(voice_of(plain, 60)), torch.cat(tokens[index])))
 
 
+@pytest.mark.full
 def test_a_batch_and_a_tail_take_the_graph_of_their_rows(flow: Flow, plain: Flow, recorder: Recorder) -> None:
     def both(flow: Flow) -> list[Tensor]:
         voice = voice_of(flow, 60)

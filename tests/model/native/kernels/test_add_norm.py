@@ -11,7 +11,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("name", ["add_norm", "add_gated_norm"])
-@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 20), marks=pytest.mark.full)])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 20), marks=pytest.mark.full)])
 def test_the_kernel_is_its_twin(name: str, seeds: range) -> None:
     assert max(differences("interpreted", name, seeds)) <= 1e-5
 

@@ -74,7 +74,7 @@ def test_a_frame_that_is_not_real_is_not_heard() -> None:
     assert torch.allclose(got, written_down(qkv[0, : SIZE - 2], None), atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 60), marks=pytest.mark.full)])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 60), marks=pytest.mark.full)])
 def test_the_kernel_is_its_twin(seeds: range) -> None:
     assert max(differences("interpreted", "attend", seeds)) <= TOLERANCE
 

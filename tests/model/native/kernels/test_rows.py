@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 
 @pytest.mark.parametrize("kernel", ["attend", "gate"])
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 16), marks=pytest.mark.full)])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 16), marks=pytest.mark.full)])
 def test_the_kernels_are_their_twins(kernel: str, seeds: range) -> None:
     assert max(differences("interpreted_rows", kernel, seeds)) <= TOLERANCE
 

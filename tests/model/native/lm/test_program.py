@@ -15,6 +15,7 @@ from cosyserve_workers.native.cuda_graphs import COUNTS
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.program import PREFILL_BUCKETS, TokenProgram, decode_buckets
 from cosyserve_workers.native.lm.sampling import Sampler
+from tests.model.conftest import first
 from tests.model.native.lm.test_model import CPU, MODES, Input, relative_error
 from tests.model.native.recording import Recorder
 
@@ -76,7 +77,7 @@ def model(loaded: LanguageModel) -> Iterator[LanguageModel]:
         loaded.release(slot)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=first(reversed(KINDS), 2))
 def subject(request: Any, subjects: dict[str, Subject], model: LanguageModel) -> Subject:
     return subjects[request.param]
 
