@@ -235,6 +235,13 @@ def exits_once(config: EngineConfig) -> Scripted:
     return Scripted(config)
 
 
+def waits_at_start(config: EngineConfig) -> Scripted:
+    """Loads until the file `<model_dir>/go` exists."""
+    while not (Path(config.model_dir) / "go").exists():
+        time.sleep(POLL_S)
+    return Newer(config)
+
+
 class FailsEveryJob(Scripted):
     """An engine that is up and useless, and knows it when asked."""
 

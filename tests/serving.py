@@ -127,8 +127,7 @@ class Server:
 
     def start(self) -> None:
         """Spawn it, and wait until it has told its address and /health says what is awaited."""
-        config = self._folder / "config.toml"
-        config.write_text(_toml(_merge(self._defaults(), self._settings)), encoding="utf-8")
+        config = self.configure({})
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
         with self.open_log() as log:
             self._process = subprocess.Popen(
@@ -153,6 +152,12 @@ class Server:
             self.stop()
             print(self.output())
             raise
+
+    def configure(self, settings: Tables) -> Path:
+        """Write its configuration with these settings over those that it was made with. Returns the file."""
+        config = self._folder / "config.toml"
+        config.write_text(_toml(_merge(self._defaults(), self._settings, settings)), encoding="utf-8")
+        return config
 
     def _program(self) -> list[str]:
         return [self._module] if self._steps is None else ["tests.stepwatch", str(self._steps)]

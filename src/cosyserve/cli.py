@@ -44,6 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from cosyserve.client import command as client
+    from cosyserve.client import reload
     from cosyserve.client.measure import command as measurement
     from cosyserve_words import command as words
 
@@ -58,6 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     saying = commands.add_parser("say", help="speak a text with a running server", description="Speak a text.")
     client.add_arguments(saying)
     saying.set_defaults(command=client.run)
+
+    reloading = commands.add_parser(
+        "reload",
+        help="have a running server read its configuration again",
+        description="Have the server on this machine read its configuration again. No stream breaks; what is wrong "
+        "with it is told, and then nothing changes.",
+    )
+    reload.add_arguments(reloading)
+    reloading.set_defaults(command=reload.run)
 
     reading = commands.add_parser(
         "words", help="tell what would be said of a text", description="Tell what would be said, a line a segment."

@@ -1,8 +1,8 @@
 """The messages between the front end and its workers: frozen dataclasses, and how their texts are marked.
 
-Parent to worker: `Synthesize`, `Cancel`, `SetLogLevel`, `Shutdown`. Worker to parent: `Ready` or `LoadFailed` once,
-then `Heartbeat`, `Counted`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`. A job's stream is
-free again when that last message arrives, not when `Cancel` was sent.
+Parent to worker: `Synthesize`, `Cancel`, `SetLogLevel`, `SetText`, `Shutdown`. Worker to parent: `Ready` or
+`LoadFailed` once, then `Heartbeat`, `Counted`, `Chunk`, and for every job exactly one of `Done`, `Failed`, `Cancelled`.
+A job's stream is free again when that last message arrives, not when `Cancel` was sent.
 
 numpy is imported for the types alone: a worker unpickles its `EngineConfig` before the thread counts are set.
 """
@@ -152,6 +152,13 @@ class SetLogLevel:
 
 
 @dataclass(frozen=True, slots=True)
+class SetText:
+    """How texts are read from the next job on; the lexicon's file is read again. The normaliser stays what it is."""
+
+    text: TextConfig
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """Close the engine and exit."""
 
@@ -217,5 +224,5 @@ class Cancelled:
     job_id: int
 
 
-ToWorker = Synthesize | Cancel | SetLogLevel | Shutdown
+ToWorker = Synthesize | Cancel | SetLogLevel | SetText | Shutdown
 FromWorker = Ready | LoadFailed | Heartbeat | Counted | Chunk | Done | Failed | Cancelled

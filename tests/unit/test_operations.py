@@ -25,6 +25,7 @@ import yaml
 from websockets.sync.client import connect as connect_websocket
 from websockets.typing import Origin
 
+from cosyserve.pool.exchange import TRIES
 from cosyserve.settings.loading import load_settings
 from cosyserve.settings.sections import Settings
 from cosyserve_workers.engine import BUILT_IN
@@ -220,8 +221,12 @@ def test_the_unit_runs_the_server_as_its_own_user_and_open_to_the_network(servic
     assert "Environment=COSYSERVE_SERVER__HOST=0.0.0.0" in UNIT.read_text(encoding="utf-8").splitlines()
 
 
-def test_a_reload_of_the_unit_is_what_the_server_takes_for_one(service: configparser.SectionProxy) -> None:
-    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+def test_a_reload_of_the_unit_may_fail_and_has_time_for_new_workers(service: configparser.SectionProxy) -> None:
+    program, *words = service["ExecReload"].split()
+
+    assert program == service["ExecStart"].split()[0]
+    assert words == ["reload", "--pid", "$MAINPID"]
+    assert seconds(service["TimeoutStartSec"]) > TRIES * SETTINGS.workers.start_timeout_s
 
 
 def test_the_unit_survives_the_death_of_a_worker(service: configparser.SectionProxy) -> None:
@@ -238,7 +243,7 @@ def test_the_unit_leaves_cuda_what_it_needs(service: configparser.SectionProxy, 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     copy = tmp_path / UNIT.name
     text = UNIT.read_text(encoding="utf-8")
-    copy.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE))
+    copy.write_text(re.sub(r"^(Exec(?:Start|Reload))=\S+", rf"\1={sys.executable}", text, flags=re.MULTILINE))
 
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
 

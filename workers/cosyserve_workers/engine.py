@@ -20,7 +20,8 @@ class Engine(Protocol):
     It calls `cancelled()` at every step (that is the heartbeat too) and ends early when it answers True.
 
     An engine may also have `counters`, a mapping of names to whole numbers that only grow: they are read after each
-    request and shown in /metrics and /model_info.
+    request and shown in /metrics and /model_info. And it may have `read_as(text: TextConfig)`, called between steps of
+    its streams when a reload changes how texts are read; it raises LoadError where the lexicon cannot be read.
     """
 
     model_type: str

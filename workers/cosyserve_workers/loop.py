@@ -22,13 +22,15 @@ from cosyserve.protocol import (
     FromWorker,
     Heartbeat,
     SetLogLevel,
+    SetText,
     Shutdown,
     Synthesize,
+    TextConfig,
     ToWorker,
 )
 from cosyserve.wire.logs import set_level
 from cosyserve.wire.queues import Outbox, QueueClosed, QueueFull
-from cosyserve_workers.engine import Engine, EngineBroken, RequestError
+from cosyserve_workers.engine import Engine, EngineBroken, LoadError, RequestError
 from cosyserve_workers.pcm import to_pcm16
 
 HEARTBEAT_S = 0.5
@@ -86,6 +88,8 @@ class Loop:
                     leaving.cancelled.set()
             case SetLogLevel():
                 set_level(message.level)
+            case SetText():
+                self._read_as(message.text)
             case Shutdown():
                 self.shut_down.set()
             case _:
@@ -101,6 +105,15 @@ class Loop:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _read_as(self, text: TextConfig) -> None:
+        """Engines may go without. Whatever goes wrong, texts are read as before."""
+        try:
+            getattr(self._engine, "read_as", lambda _: None)(text)
+        except LoadError as error:
+            log.error("%s", error)  # noqa: TRY400 - an operator's mistake, told in one line
+        except Exception:
+            log.exception("the engine could not change how it reads")
 
     def _serve(self) -> None:
         while (job := self._accepted.get()) is not None:

@@ -29,15 +29,22 @@ class Reader:
     """
 
     def __init__(self, config: TextConfig, kept: Iterable[str] = (), *, pinyin: bool = False) -> None:
-        self._lexicon = _loaded(config.lexicon)
-        self._options = Options(
-            default=config.language or Options().default,
-            markup="read" if config.markup == "read" else "strip",
-            kept=frozenset(kept),
-            pinyin=pinyin,
-        )
+        self._kept = frozenset(kept)
+        self._pinyin = pinyin
+        self.read_as(config)
         # Before anybody waits.
         prepare()
+
+    def read_as(self, config: TextConfig) -> None:
+        """Go by these settings from the next text on. Raises LoadError, and then stays as it was."""
+        options = Options(
+            default=config.language or Options().default,
+            markup="read" if config.markup == "read" else "strip",
+            kept=self._kept,
+            pinyin=self._pinyin,
+        )
+        # One assignment: threads are reading.
+        self._rules = (options, _loaded(config.lexicon))
 
     def parts(self, text: str, request: Synthesize, size: Callable[[str], float]) -> list[Part]:
         """What is said of a request's text; none but the first is without words. size: how much some words take.
@@ -65,8 +72,8 @@ class Reader:
         return " ".join(part.text for part in self.parts(text, request, len) if part.text)
 
     def _options_of(self, request: Synthesize) -> Options:
-        lexicon = self._lexicon.with_own(request.pronunciations)
-        return replace(self._options, language=request.language, lexicon=lexicon)
+        options, lexicon = self._rules
+        return replace(options, language=request.language, lexicon=lexicon.with_own(request.pronunciations))
 
 
 def _loaded(path: str) -> Lexicon:

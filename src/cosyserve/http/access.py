@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
 
 from starlette.datastructures import Headers
 
@@ -19,10 +18,6 @@ class Keyring:
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._digests = {name: _digest(key) for name, key in keys.items()}
-
-    def become(self, other: Self) -> None:
-        """Hold the other's keys instead."""
-        vars(self).update(vars(other))
 
     def __len__(self) -> int:
         return len(self._digests)

@@ -13,10 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cosyserve.check.engines import choose
 from cosyserve.errors import RequestRejected, ServiceError
-from cosyserve.http.access import load_keyring
-from cosyserve.http.middleware import Gate, Intakes, LingeringClose, PlainPath, RequestId, Telling
+from cosyserve.http.middleware import Gate, Intakes, LingeringClose, PlainPath, RequestId, Shares, Telling
+from cosyserve.http.opening import open_service
 from cosyserve.http.peers import Peers
 from cosyserve.http.responses import Unheard, error_response
 from cosyserve.http.routes import (
@@ -32,23 +31,11 @@ from cosyserve.http.routes import (
     words,
 )
 from cosyserve.http.service import Service
-from cosyserve.pool.pool import Pool
-from cosyserve.settings.sections import LimitSettings, ServerSettings, Settings, SettingsError
-from cosyserve.speech.intake import Intake, IntakeBudget
-from cosyserve.speech.modes import Speaker
-from cosyserve.speech.readings import JOBS as READING
-from cosyserve.speech.readings import Readings
-from cosyserve.speech.speakers import VoiceBook, default_speaker
-from cosyserve.speech.wording import check_lexicon
-from cosyserve.voices.prompts import JOBS as DECODING
-from cosyserve.voices.prompts import Decoder
-from cosyserve.voices.store import VoiceStore
+from cosyserve.settings.sections import ServerSettings, Settings
+from cosyserve.speech.intake import Intake
 from cosyserve.watch.faults import watch_loop
 from cosyserve.watch.lag import watch_lag
 from cosyserve.watch.lines import RequestLine
-from cosyserve.watch.metrics import Metrics
-from cosyserve.watch.reports import Reporter
-from cosyserve.wire.helper import Helpers
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -63,43 +50,16 @@ EXPOSED_HEADERS = (
 
 
 def build_app(settings: Settings) -> Starlette:
-    """The ASGI application; its lifespan starts and ends the workers and the helpers. Raises SettingsError.
+    """The ASGI application of these settings, with a service of its own. Raises SettingsError.
 
     A configured prompt starts the helpers already: it is decoded here.
     """
-    model = settings.model
-    choice = choose(model.engine, model.source_dir, model.device)
-    settings = settings.with_engine(choice.engine)
-    keys = load_keyring(settings.server)
-    check_lexicon(settings.text.lexicon)
-    helpers = Helpers(DECODING, READING)
-    decoder = Decoder(helpers)
-    default = configured_voice(settings, helpers, decoder)
-    store = VoiceStore(settings.voices, decoder)
-    pool = Pool(settings)
-    reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
-    readings = Readings(helpers, settings.text)
-    service = Service(
-        settings, choice, keys, pool, reporter, default, store, VoiceBook(default, store, decoder), helpers, readings
-    )
-    budget = _intake_budget(settings.limits, len(keys))
-    reporter.metrics.watch_intake(budget)
+    return application(open_service(settings))
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        watch_loop(asyncio.get_running_loop(), reporter.metrics.internal_errors)
-        watches = [asyncio.create_task(watch) for watch in (watch_lag(reporter.metrics.loop_lag), store.watch())]
-        try:
-            helpers.start()
-            store.load()
-            pool.start()
-            yield
-        finally:
-            for watch in watches:
-                watch.cancel()
-            await pool.close()
-            await anyio.to_thread.run_sync(helpers.close)
 
+def application(service: Service) -> Starlette:
+    """The ASGI application of a service; its lifespan starts and ends the workers and the helpers."""
+    settings = service.settings
     speaking = [*synthesize.routes, *openai.routes, *cosyvoice.routes]
     others = [
         *openai.model_routes,
@@ -113,20 +73,19 @@ def build_app(settings: Settings) -> Starlette:
     counted = {*(route.path for route in speaking), *(route.path for route in websocket.routes)}
     gate = Middleware(
         Gate,
-        keys=keys,
-        counted=counted,
-        max_per_key=settings.limits.max_concurrency_per_key,
+        keys=service.keys,
+        shares=Shares(counted, settings.limits.max_concurrency_per_key, service.under_way),
         public_names=settings.server.public_names,
     )
     app = Starlette(
         routes=[*speaking, *websocket.routes, *others],
-        middleware=[*_outer_middleware(settings.server), gate, Middleware(Intakes, budget=budget)],
+        middleware=[*_outer_middleware(settings.server), gate, Middleware(Intakes, budget=service.budget)],
         exception_handlers={
             ServiceError: _on_service_error,
             HTTPException: _on_http_exception,
             ClientDisconnect: _on_disconnect,
         },
-        lifespan=lifespan,
+        lifespan=lambda _: _alive(service),
     )
     # `PlainPath` has taken the slash off; behind TLS, a redirect would lead to http.
     app.router.redirect_slashes = False
@@ -150,20 +109,21 @@ def _outer_middleware(server: ServerSettings) -> list[Middleware]:
     return middleware
 
 
-def _intake_budget(limits: LimitSettings, keys: int) -> IntakeBudget:
-    """Where there are several keys, none of them can take all of it, unless it was given so much."""
-    share = limits.max_pending_bytes_per_key or limits.max_pending_bytes // (2 if keys > 1 else 1)
-    return IntakeBudget(limits.max_pending_bytes, share)
-
-
-def configured_voice(settings: Settings, helpers: Helpers, decoder: Decoder) -> Speaker:
-    """The voice of requests that bring none. Raises SettingsError, and closes the helpers then."""
+@asynccontextmanager
+async def _alive(service: Service) -> AsyncIterator[None]:
+    metrics = service.reporter.metrics
+    watch_loop(asyncio.get_running_loop(), metrics.internal_errors)
+    watches = [asyncio.create_task(watch) for watch in (watch_lag(metrics.loop_lag), service.voices.watch())]
     try:
-        prompt = decoder.load_default(settings.defaults.prompt_wav)
-    except (ServiceError, OSError) as error:
-        helpers.close()
-        raise SettingsError(f"defaults.prompt_wav = {settings.defaults.prompt_wav}: {error}") from error
-    return default_speaker(prompt, settings.defaults.instruction)
+        service.helpers.start()
+        service.voices.load()
+        service.pool.start()
+        yield
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await service.pool.close()
+        await anyio.to_thread.run_sync(service.helpers.close)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:

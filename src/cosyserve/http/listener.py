@@ -25,12 +25,17 @@ def listen(settings: Settings) -> socket.socket:
     # asyncio would see to it, were it not that sockets made so have no protocol number: a chunk must not wait for the
     # acknowledgement of the one before, which a client's kernel delays by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # The kernel gives up on a peer that reads nothing for as long as the service does: a close waits for full buffers
-    # to empty, so nothing else would end that connection.
-    timeout_ms = int(settings.server.client_stall_timeout_s * 1000)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, timeout_ms))
+    give_up_after(listener, settings.server.client_stall_timeout_s)
     # Else it takes megabytes, and no more before a third of them is gone: a player, which reads at the pace of speech,
     # would pass for one that reads nothing.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     listener.setblocking(False)
     return listener
+
+
+def give_up_after(listener: socket.socket, timeout_s: float) -> None:
+    """The kernel, too, gives up on a peer of a connection to come that reads nothing for so long.
+
+    A close waits for full buffers to empty, so nothing else would end that connection.
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(timeout_s * 1000)))

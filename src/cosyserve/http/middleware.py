@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
@@ -151,29 +152,31 @@ class LingeringClose:
         await self._app(scope, tracked_receive, lingering_send)
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """paths: where a key's requests are counted. most: so many of one key may be under way at once; 0: any number."""
+
+    paths: Collection[str] = ()
+    most: int = 0
+    under_way: Counter[str] = field(default_factory=Counter)
+    """By the key's name."""
+
+
 class Gate:
     """Turns away what must not reach a route: strangers where keys are configured, and a key's excess.
 
-    keys: who may come in; an empty ring lets everybody. counted: the paths on which `max_per_key` requests of one key
-    may be under way at once (0: any number). public_names: whether PUBLIC_PATHS may be read without a key. The key's
-    name is bound to the log and kept in the scope's state as `key_name`.
+    keys: who may come in; an empty ring lets everybody. shares: how much one key may have. public_names: whether
+    PUBLIC_PATHS may be read without a key. The key's name is bound to the log and kept in the scope's state as
+    `key_name`.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        keys: Keyring,
-        counted: Collection[str] = (),
-        max_per_key: int = 0,
-        *,
-        public_names: bool = False,
+        self, app: ASGIApp, keys: Keyring, shares: Shares | None = None, *, public_names: bool = False
     ) -> None:
         self._app = app
         self._keys = keys
         self._open_to_read = PUBLIC_PATHS if public_names else frozenset()
-        self._counted = counted
-        self._max_per_key = max_per_key
-        self._under_way: Counter[str] = Counter()
+        self._shares = shares or Shares()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -195,9 +198,9 @@ class Gate:
     def _refusal(self, scope: Scope, key_name: str | None) -> ServiceError | None:
         if self._keys and key_name is None and not self._is_open(scope):
             return Unauthorized("a valid API key is needed: send `Authorization: Bearer KEY`")
-        if key_name is not None and self._is_counted(scope) and self._under_way[key_name] >= self._max_per_key:
+        if key_name is not None and self._is_counted(scope) and self._shares.under_way[key_name] >= self._shares.most:
             return TooManyAtOnce(
-                f"{self._max_per_key} requests of this API key are under way (limits.max_concurrency_per_key)"
+                f"{self._shares.most} requests of this API key are under way (limits.max_concurrency_per_key)"
             )
         return None
 
@@ -208,18 +211,18 @@ class Gate:
         return method == "OPTIONS" or path in OPEN_PATHS or (method in READING and path in self._open_to_read)
 
     def _is_counted(self, scope: Scope) -> bool:
-        return bool(self._max_per_key) and scope["path"] in self._counted
+        return bool(self._shares.most) and scope["path"] in self._shares.paths
 
     @contextmanager
     def _counting(self, scope: Scope, key_name: str) -> Iterator[None]:
         if not self._is_counted(scope):
             yield
             return
-        self._under_way[key_name] += 1
+        self._shares.under_way[key_name] += 1
         try:
             yield
         finally:
-            self._under_way[key_name] -= 1
+            self._shares.under_way[key_name] -= 1
 
 
 class Intakes:

@@ -8,8 +8,8 @@ from pathlib import Path
 from cosyserve.check.finding import Finding, State
 from cosyserve.check.nvidia import visible_devices
 from cosyserve.http.access import load_keyring
-from cosyserve.http.app import configured_voice
 from cosyserve.http.listener import listen
+from cosyserve.http.opening import configured_voice
 from cosyserve.pool.devices import assign_devices, left_idle
 from cosyserve.settings.sections import Settings, SettingsError
 from cosyserve.speech.wording import check_lexicon
@@ -47,7 +47,7 @@ def _fails(step: Callable[[Settings], object], settings: Settings) -> Iterator[F
 def _decode_the_prompt(settings: Settings) -> None:
     helpers = Helpers(JOBS)
     try:
-        configured_voice(settings, helpers, Decoder(helpers))
+        configured_voice(settings, Decoder(helpers))
     finally:
         helpers.close()
 

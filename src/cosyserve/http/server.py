@@ -11,16 +11,17 @@ import anyio.to_thread
 import structlog
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from starlette.applications import Starlette
 
 from cosyserve.check.engines import Choice
 from cosyserve.http import allocator
 from cosyserve.http.app import build_app
 from cosyserve.http.collector import collect_when_quiet, settle
+from cosyserve.http.control import open_control
+from cosyserve.http.front import Front
 from cosyserve.http.last_resort import LastResort
 from cosyserve.http.listener import listen
 from cosyserve.http.rehearsal import shortfalls
-from cosyserve.http.reload import Reloader
+from cosyserve.http.reload import Premises, Reloader
 from cosyserve.http.service import Service
 from cosyserve.http.transport.connection import House
 from cosyserve.http.transport.descriptors import raise_limit, room_for_connections
@@ -45,13 +46,14 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> int:
     # Before the first helper: what libraries print is a record from its first line on.
     records = configure(settings.log.level, settings.log.format)
     try:
-        app = build_app(settings)
+        front = Front(build_app(settings))
         settle()
-        service: Service = app.state.service
-        records.on_drop = service.reporter.metrics.log_records_dropped.inc
-        last_resort = LastResort(lambda: _kill(service))
+        records.on_drop = front.service.reporter.metrics.log_records_dropped.inc
+        last_resort = LastResort(lambda: _kill(front.service))
+        room = _room(settings)
+        premises = Premises(front, _house(front, room), listener, room)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(app, service, listener, last_resort, Reloader(service, settings, reread)))
+            asyncio.run(_serve(premises, last_resort, Reloader(premises, settings, reread)))
     finally:
         if not records.finish():
             # Nobody reads the log: the interpreter's end would wait for it.
@@ -59,15 +61,13 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> int:
     return 0
 
 
-async def _serve(
-    app: Starlette, service: Service, listener: socket.socket, last_resort: LastResort, reloader: Reloader
-) -> None:
-    settings = service.settings
+async def _serve(premises: Premises, last_resort: LastResort, reloader: Reloader) -> None:
+    front, house, listener, _ = premises
     stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
-            _kill(service)
+            _kill(front.service)
             os._exit(1)
         stop.set()
 
@@ -81,17 +81,17 @@ async def _serve(
         await stop.wait()
         for chore in chores:
             chore.cancel()
-        last_resort.arm(settings.server.shutdown_grace_s + END_S)
-        await _stop(service)
+        last_resort.arm(front.service.settings.server.shutdown_grace_s + END_S)
+        await _stop(front.service)
 
-    max_connections = _max_connections(settings)
-    _announce(settings, service.choice, listener)
+    _announce(front.service.settings, front.service.choice, listener)
+    alive = front.app.router.lifespan_context(front.app)
     try:
-        async with app.router.lifespan_context(app), open_door(listener, _house(app, settings), max_connections):
+        async with alive, open_door(listener, house), open_control(reloader, listener.getsockname()[1]):
             await until_stopped()
     finally:
         # Whatever went wrong above, no process may outlive this one.
-        _kill(service)
+        _kill(front.service)
 
 
 def _kill(service: Service) -> None:
@@ -118,21 +118,22 @@ async def _stop(service: Service) -> None:
     log.info("stopped")
 
 
-def _max_connections(settings: Settings) -> int:
-    """As many as are configured, and never so many that nothing is left for pipes, files and voices."""
+def _room(settings: Settings) -> int:
+    """How many connections leave something for pipes, files and voices."""
     limit = raise_limit()
     room, wanted = room_for_connections(limit, settings.workers.count), settings.server.max_connections
     if room < wanted:
         log.warning("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", limit=limit, connections=room)
-    return min(room, wanted)
+    return room
 
 
-def _house(app: Starlette, settings: Settings) -> House:
-    config = Config()
+def _house(front: Front, room: int) -> House:
+    settings, config = front.service.settings, Config()
     config.errorlog = None
     config.include_server_header = False
     config.websocket_max_message_size = settings.websocket.max_message_bytes
-    return House(app, config, WorkerContext(None), settings.server.keep_alive_s)
+    server = settings.server
+    return House(front, config, WorkerContext(None), server.keep_alive_s, min(room, server.max_connections))
 
 
 def _announce(settings: Settings, choice: Choice, listener: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """What the routes share."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
@@ -12,7 +13,7 @@ from cosyserve.http.responses import SpeechResponse
 from cosyserve.http.sessions import Sessions
 from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings.sections import Settings
-from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
+from cosyserve.speech.intake import BYTES_PER_CHAR, Intake, IntakeBudget
 from cosyserve.speech.modes import Speaker
 from cosyserve.speech.readings import Readings
 from cosyserve.speech.requests import Draft, complete
@@ -24,7 +25,7 @@ from cosyserve.wire.helper import Helpers
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One a process; lives in the application's state.
+    """One a process, until a reload puts another in its place; lives in the application's state.
 
     settings: with the engine that `auto` has become. choice: why it is that one. default: the configured voice, which
     `speakers` knows too. started_at: Unix seconds.
@@ -40,6 +41,9 @@ class Service:
     speakers: VoiceBook
     helpers: Helpers
     readings: Readings
+    budget: IntakeBudget
+    under_way: Counter[str] = field(default_factory=Counter)
+    """Requests by the names of their keys, of those routes where they are counted."""
     started_at: int = field(default_factory=lambda: int(time.time()))
     sessions: Sessions = field(default_factory=Sessions)
 

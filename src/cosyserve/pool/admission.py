@@ -20,6 +20,10 @@ class WaitingLine:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs))
 
+    def adjust(self, max_waiting: int, wait_timeout_s: float) -> None:
+        """So many may wait, for so long; those that wait stay."""
+        self._max_waiting, self._wait_timeout_s = max_waiting, wait_timeout_s
+
     @property
     def overfull(self) -> bool:
         """Whether the newest one has no place."""

@@ -6,17 +6,16 @@ burial needs no thread, file or module that its birth did not bring along.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import structlog
 
-from cosyserve.check.quota import cores
 from cosyserve.pool.handover import Handover
 from cosyserve.pool.process import WorkerProcess
-from cosyserve.protocol import EngineConfig, FromWorker, SetLogLevel, TextConfig, ToWorker
-from cosyserve.settings.sections import Settings
+from cosyserve.protocol import FromWorker, SetLogLevel, SetText, TextConfig, ToWorker
 from cosyserve.wire.logs import relay
 from cosyserve.wire.queues import QueueClosed, QueueFull
 from cosyserve.wire.worker_spec import WorkerSpec
@@ -44,13 +43,14 @@ class Observer(Protocol):
 
 
 class Crew:
-    """devices: what each worker is pinned to, one entry a worker."""
+    """log_level: what workers leave out."""
 
-    def __init__(self, settings: Settings, devices: Sequence[str | None], observer: Observer) -> None:
-        self._settings = settings
-        self._devices = devices
+    def __init__(self, log_level: str, observer: Observer) -> None:
         self._observer = observer
-        self._log_level: str = settings.log.level
+        self._log_level = log_level
+        self._specs: dict[int, WorkerSpec] = {}
+        self._retold: set[int] = set()
+        """Who was told how texts are read since it was started."""
         self._processes: dict[int, WorkerProcess] = {}
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -64,8 +64,22 @@ class Crew:
         process = self._processes.get(worker)
         return process.pid if process else None
 
+    def enlist(self, worker: int, spec: WorkerSpec) -> None:
+        """This is what its processes are told at birth."""
+        self._specs[worker] = spec
+
+    def spec(self, worker: int) -> WorkerSpec:
+        """What it was enlisted with."""
+        return self._specs[worker]
+
+    def forget(self, worker: int) -> None:
+        """It has left for good."""
+        self._specs.pop(worker, None)
+        self._retold.discard(worker)
+
     def start(self, worker: int) -> None:
         """Spawn its next process."""
+        self._retold.discard(worker)
         try:
             process = self._spawn(worker)
         except Exception as error:
@@ -73,7 +87,7 @@ class Crew:
             self._loop.call_soon(self._stillborn, worker, f"cannot spawn a process: {error or type(error).__name__}")
             return
         self._processes[worker] = process
-        log.info("worker starting", worker=worker, pid=process.pid, device=self._devices[worker])
+        log.info("worker starting", worker=worker, pid=process.pid, device=self._specs[worker].device)
 
     def send(self, worker: int, message: ToWorker) -> None:
         """Queue a message for its process, if there is one."""
@@ -92,6 +106,19 @@ class Crew:
         self._log_level = level
         for worker in self._processes:
             self.send(worker, SetLogLevel(level))
+
+    def set_text(self, text: TextConfig) -> None:
+        """How those that run read texts, and those to come."""
+        for worker, spec in self._specs.items():
+            self._specs[worker] = replace(spec, engine=replace(spec.engine, text=text))
+        for worker in self._processes:
+            self._retold.add(worker)
+            self.send(worker, SetText(text))
+
+    def tell_again(self, worker: int) -> None:
+        """It is ready: what it was told while it loaded, it may not have heard."""
+        if worker in self._retold:
+            self.send(worker, SetText(self._specs[worker].engine.text))
 
     def kill(self, worker: int) -> None:
         """SIGKILL its process, if there is one."""
@@ -127,44 +154,13 @@ class Crew:
                 self._observer.heard(worker, message)
 
         born = WorkerProcess(
-            self._spec(worker),
+            replace(self._specs[worker], index=worker, log_level=self._log_level),
             Handover(self._loop, handle, UNHANDLED_MESSAGES).put,
             partial(relay, worker),
             lambda: self._soon(self._observer.lost, worker, "its pipe closed"),
             lambda process, ending: self._soon(self._buried, worker, process, ending),
         )
         return born
-
-    def _spec(self, worker: int) -> WorkerSpec:
-        model, text, device = self._settings.model, self._settings.text, self._devices[worker]
-        return WorkerSpec(
-            index=worker,
-            engine=EngineConfig(
-                engine=model.engine,
-                model_dir=str(model.dir),
-                source_dir=str(model.source_dir or ""),
-                precision=model.precision,
-                language_model=model.language_model,
-                language_model_file=model.language_model_file,
-                tensorrt=model.tensorrt,
-                vllm=model.vllm,
-                streams=model.streams,
-                state_budget_gib=model.state_budget_gib,
-                model_marks=text.model_marks,
-                text=TextConfig(
-                    normaliser=text.normaliser,
-                    language=text.language,
-                    markup=text.markup,
-                    lexicon=str(text.lexicon or ""),
-                ),
-                device=model.device,
-                pinned_to=device,
-                sharing=self._devices.count(device),
-            ),
-            device=device,
-            threads=max(1, cores() // self._settings.workers.count),
-            log_level=self._log_level,
-        )
 
     def _stillborn(self, worker: int, reason: str) -> None:
         self._observer.lost(worker, reason)

@@ -5,27 +5,18 @@ goes out as actions; audio and endings go to each job's sink. `pool.py` is the b
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
-from cosyserve.errors import (
-    InvalidPrompt,
-    LineFull,
-    NoWorker,
-    Overdue,
-    ServiceError,
-    Stopping,
-    SynthesisFailed,
-    UnspeakableText,
-    WaitedTooLong,
-    WorkerDied,
-)
+from cosyserve.errors import LineFull, NoWorker, Overdue, ServiceError, Stopping, WaitedTooLong, WorkerDied
+from cosyserve.pool.actions import Action, Forget, Kill, Send, Start
 from cosyserve.pool.admission import WaitingLine
+from cosyserve.pool.endings import ending_of
 from cosyserve.pool.job import Job, JobState
+from cosyserve.pool.roster import Roster
 from cosyserve.pool.status import WorkerState
-from cosyserve.pool.worker import Worker
+from cosyserve.pool.worker import Post, Worker
 from cosyserve.protocol import (
     Cancel,
     Cancelled,
@@ -33,13 +24,11 @@ from cosyserve.protocol import (
     Counted,
     Done,
     Failed,
-    FailureCode,
     FromWorker,
     Heartbeat,
     LoadFailed,
     Ready,
     Shutdown,
-    Synthesize,
 )
 from cosyserve.settings.sections import LimitSettings, WorkerSettings
 
@@ -47,32 +36,6 @@ MAX_RETRIES = 2
 """How often a job whose audio has not reached its listener runs again after its worker died."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Spawn a process for this worker."""
-
-    worker: int
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Put a message on this worker's queue."""
-
-    worker: int
-    message: Synthesize | Cancel | Shutdown
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """SIGKILL this worker's process."""
-
-    worker: int
-    reason: str
-
-
-Action = Start | Send | Kill
 
 
 class Dispatcher:
@@ -88,35 +51,31 @@ class Dispatcher:
         limits: LimitSettings,
         act: Callable[[Action], None],
     ) -> None:
-        self.workers = [
-            Worker(
-                index,
-                device,
-                start_timeout_s=workers.start_timeout_s,
-                stall_timeout_s=workers.stall_timeout_s,
-            )
-            for index, device in enumerate(devices)
-        ]
+        self.workers = Roster()
         self.line = WaitingLine(limits.max_waiting, limits.wait_timeout_s)
         self.stopping = False
+        self.handing_over = False
+        """Whether workers are about to come in the place of others: whoever finds none ready waits for them."""
+        self._patience = workers
         self._limits = limits
         self._act = act
+        for slot, device in enumerate(devices):
+            self.add(Post(slot, device))
 
     @property
     def running(self) -> int:
         """Streams in use, those included that still owe an answer to Cancel."""
-        return sum(len(worker.jobs) for worker in self.workers)
+        return self.workers.running
 
     @property
     def max_concurrency(self) -> int:
         """Streams that may be in use at once: what is configured, else as many as the workers have said they run."""
-        return self._limits.max_concurrency or sum(worker.streams for worker in self.workers)
+        return self._limits.max_concurrency or self.workers.streams
 
     @property
     def has_room(self) -> bool:
         """Whether one more job would run at once."""
-        free = any(worker.state is WorkerState.READY and len(worker.jobs) < worker.streams for worker in self.workers)
-        return free and not self.line and self.running < self.max_concurrency
+        return self.workers.has_free_stream and not self.line and self.running < self.max_concurrency
 
     @property
     def health(self) -> str:
@@ -125,7 +84,38 @@ class Dispatcher:
             return "stopping"
         if any(worker.state is WorkerState.READY for worker in self.workers):
             return "ok"
-        return "unavailable" if all(worker.hopeless for worker in self.workers) else "starting"
+        hopeless = not self.handing_over and all(worker.hopeless for worker in self.workers.serving)
+        return "unavailable" if hopeless else "starting"
+
+    def adjust(self, workers: WorkerSettings, limits: LimitSettings, now: float) -> None:
+        """Go by these from now on. Who waits, stays."""
+        self._patience, self._limits = workers, limits
+        self.line.adjust(limits.max_waiting, limits.wait_timeout_s)
+        for worker in self.workers:
+            worker.be_patient(workers)
+        self._dispatch(now)
+
+    def add(self, post: Post) -> int:
+        """One more worker, yet to be started. Returns its index."""
+        index = self.workers.next_index()
+        self.workers.add(Worker(index, post, self._patience))
+        return index
+
+    def start_one(self, index: int, now: float) -> None:
+        """Spawn it."""
+        self._start(self.workers[index], now)
+
+    def commission(self, index: int, now: float) -> None:
+        """Its trial is over: it serves."""
+        self.workers[index].commission(now)
+        self._dispatch(now)
+
+    def dismiss(self, index: int, now: float) -> None:
+        """Let it finish what it runs, and go. From then on `workers` may not have it."""
+        worker = self.workers[index]
+        worker.dismiss(now)
+        if not worker.jobs:
+            self._send_home(worker, now)
 
     def start(self, now: float) -> None:
         """Spawn every worker."""
@@ -136,7 +126,7 @@ class Dispatcher:
         """Run the job, or let it wait. Raises Unavailable."""
         if self.stopping:
             raise Stopping("the service is stopping; send the request to another instance, or again later")
-        if self.health != "ok":
+        if self.health != "ok" and not self.handing_over:
             raise NoWorker(self._why_no_worker())
         job.waiting_since = now
         self.line.join(job)
@@ -203,12 +193,15 @@ class Dispatcher:
         self.lost(index, reason, now)
 
     def reaped(self, index: int, exit_reason: str, now: float) -> None:
-        """A lost worker's process is gone."""
+        """A worker's process is gone."""
         worker = self.workers[index]
-        if worker.state is not WorkerState.DYING:
+        dying = worker.state is WorkerState.DYING
+        worker.reaped(now)
+        if worker.dismissed:
+            self._forget(worker)
+        if not dying:
             return
         worker.reason = f"{worker.reason} ({exit_reason})"
-        worker.reaped(now)
         looping, reason = worker.crash_looping, worker.reason
         if looping:
             self._fail_line_if_hopeless(now)
@@ -248,6 +241,16 @@ class Dispatcher:
             worker.stopped(now)
             self._act(Send(worker.index, Shutdown()))
 
+    def _send_home(self, worker: Worker, now: float) -> None:
+        worker.sent_home(now)
+        self._act(Send(worker.index, Shutdown()))
+        if not worker.has_process:
+            self._forget(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        self.workers.drop(worker)
+        self._act(Forget(worker.index))
+
     def _start_rested(self, now: float) -> None:
         for worker in self.workers:
             if worker.state is WorkerState.RESTING and worker.due_at() <= now:
@@ -281,26 +284,14 @@ class Dispatcher:
         for job in self.line:
             if self.running >= self.max_concurrency:
                 return
-            worker = self._choose(job, claimed)
+            worker = self.workers.choose(job, claimed)
             if worker is not None:
                 self.line.leave(job)
                 self._run(job, worker, now)
             elif not job.deaths:
                 return
-            elif (emptying := self._least_loaded(claimed)) is not None:
+            elif (emptying := self.workers.least_loaded(claimed)) is not None:
                 claimed.add(emptying.index)
-
-    def _choose(self, job: Job, claimed: set[int]) -> Worker | None:
-        digest = job.request.prompt.digest
-        return min(
-            (worker for worker in self.workers if worker.index not in claimed and worker.welcomes(job)),
-            key=lambda worker: (len(worker.jobs), not worker.knows(digest)),
-            default=None,
-        )
-
-    def _least_loaded(self, claimed: set[int]) -> Worker | None:
-        ready = [w for w in self.workers if w.state is WorkerState.READY and w.index not in claimed]
-        return min(ready, key=lambda worker: len(worker.jobs), default=None)
 
     def _run(self, job: Job, worker: Worker, now: float) -> None:
         job.state = JobState.RUNNING
@@ -320,8 +311,10 @@ class Dispatcher:
             worker.finished()
             job.timings = message.timings
         if job.state is JobState.RUNNING:
-            self._end(job, _ending(message))
+            self._end(job, ending_of(message))
         job.state = JobState.OVER
+        if worker.dismissed and not worker.jobs:
+            self._send_home(worker, now)
         self._dispatch(now)
 
     def _survives(self, job: Job, now: float) -> bool:
@@ -370,18 +363,3 @@ class Dispatcher:
         if self.health == "unavailable":
             return "no worker can start; the server's log says why"
         return "the workers are starting; try again shortly"
-
-
-def _ending(message: Done | Failed | Cancelled) -> ServiceError | None:
-    """What the client of a running job is told when the worker's last message has come."""
-    match message:
-        case Done():
-            return None
-        case Cancelled():
-            return SynthesisFailed("the worker gave the request up")
-        case Failed(code=FailureCode.UNSPEAKABLE_TEXT):
-            return UnspeakableText(message.message, param="text")
-        case Failed(code=FailureCode.INVALID_PROMPT):
-            return InvalidPrompt(message.message, param="prompt_wav")
-        case Failed():
-            return SynthesisFailed(message.message)

@@ -7,23 +7,25 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import anyio.to_thread
 import structlog
 
-from cosyserve.check.nvidia import visible_devices
+from cosyserve.pool.actions import Action, Forget, Kill, Send, Start
 from cosyserve.pool.crew import Crew
-from cosyserve.pool.devices import assign_devices
-from cosyserve.pool.dispatch import Action, Dispatcher, Kill, Send, Start
+from cosyserve.pool.dispatch import Dispatcher
+from cosyserve.pool.exchange import Exchange
 from cosyserve.pool.job import Job
+from cosyserve.pool.room import lacks_room
 from cosyserve.pool.seam import Admitted
+from cosyserve.pool.specs import alike, text_config, worker_specs
 from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.pool.streams import AudioStream, BufferLedger
+from cosyserve.pool.worker import LEAVE_S, Worker
 from cosyserve.protocol import Chunk, FromWorker, Ready, Synthesize
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
 SEEDS = 2**31
-LEAVE_S = 5.0
-"""How long a worker may take to go after Shutdown, and its process to be reaped after SIGKILL."""
 LATE_S = 1.0
 """A clock that strikes so late tells of this process, which was stopped or starved, and not of the workers."""
 CATCH_UP_S = 1.0
@@ -37,10 +39,15 @@ class Pool:
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where `workers.devices` names a GPU that is not there."""
-        devices = assign_devices(settings, visible_devices())
         self._settings = settings
+        self._specs = worker_specs(settings)
+        devices = [spec.device for spec in self._specs]
         self._dispatcher = Dispatcher(devices, settings.workers, settings.limits, self._act)
-        self._crew = Crew(settings, devices, self)
+        self._crew = Crew(settings.log.level, self)
+        for worker, spec in zip(self._dispatcher.workers, self._specs, strict=True):
+            self._crew.enlist(worker.index, spec)
+        self._generation = 1
+        self._exchange: Exchange | None = None
         self._ledger = BufferLedger(settings.server.max_buffered_bytes)
         self._job_ids = itertools.count(1)
         self._open_streams: set[AudioStream] = set()
@@ -63,12 +70,18 @@ class Pool:
     @property
     def model_type(self) -> str | None:
         """What the workers serve; None before one was ready."""
-        return next((worker.model_type for worker in self._dispatcher.workers if worker.model_type), None)
+        return next((worker.model_type for worker in self._told_of if worker.model_type), None)
 
     @property
     def sample_rate(self) -> int | None:
         """Hz of the model's audio; None before a worker was ready."""
-        return next((worker.sample_rate for worker in self._dispatcher.workers if worker.sample_rate), None)
+        return next((worker.sample_rate for worker in self._told_of if worker.sample_rate), None)
+
+    @property
+    def _told_of(self) -> list[Worker]:
+        """Those that serve first; whoever else there is, where they cannot tell."""
+        workers = self._dispatcher.workers
+        return [*workers.serving, *workers]
 
     @property
     def has_room(self) -> bool:
@@ -78,17 +91,14 @@ class Pool:
     @property
     def state(self) -> PoolState:
         """How it is now."""
-        workers = self._dispatcher.workers
         return PoolState(
             running=self._dispatcher.running,
             waiting=len(self._dispatcher.line),
             max_concurrency=self._dispatcher.max_concurrency,
             buffered_bytes=self._ledger.held_bytes,
-            workers=[worker.state for worker in workers],
-            restarts=[worker.restarts for worker in workers],
+            generation=self._generation,
             engine=self._settings.model.engine,
-            details=[worker.details for worker in workers],
-            counters=[worker.counters for worker in workers],
+            workers=self.statuses(),
         )
 
     def statuses(self) -> list[WorkerStatus]:
@@ -96,6 +106,7 @@ class Pool:
         return [
             WorkerStatus(
                 worker=worker.index,
+                generation=worker.generation,
                 state=worker.state,
                 device=worker.device,
                 pid=self._crew.pid(worker.index),
@@ -143,10 +154,41 @@ class Pool:
         """Of every worker."""
         self._crew.set_log_level(level)
 
+    async def hand_over(self, settings: Settings) -> str:
+        """Have workers as these settings want them. Returns how, in words for the log: "" where they need not change.
+
+        Raises SettingsError, ExchangeFailed: the service then has the workers that it had. One at a time.
+        """
+        specs = await anyio.to_thread.run_sync(worker_specs, settings)
+        if alike(specs, self._specs):
+            return ""
+        lack = await self._lacks_room(settings, len(specs))
+        self._exchange = exchange = Exchange(self._dispatcher, self._crew, self.stopping.is_set, self._set_timer)
+        log.info("new workers are started", in_turn=bool(lack), why=lack or None)
+        carry_out = exchange.in_turn if lack else exchange.beside
+        try:
+            await carry_out(specs, self._generation + 1, settings.workers.start_timeout_s)
+        finally:
+            self._exchange = None
+            self._set_timer()
+        self._specs = specs
+        return f"workers in turn, there was no room beside ({lack})" if lack else "workers beside the old ones"
+
+    def adjust(self, settings: Settings) -> None:
+        """Go by these settings, which the workers are right for already: the next generation."""
+        self._generation += 1
+        self._settings = settings
+        self._crew.set_text(text_config(settings))
+        self.set_log_level(settings.log.level)
+        with self._told("new settings"):
+            self._ledger.set_limit(settings.server.max_buffered_bytes)
+            self._dispatcher.adjust(settings.workers, settings.limits, self._loop.time())
+
     def stop(self) -> None:
         """Take no new requests."""
         self._dispatcher.stop()
         self.stopping.set()
+        self._tell_exchange()
 
     async def drained(self) -> None:
         """Wait until every admitted request has been answered to its end."""
@@ -177,6 +219,7 @@ class Pool:
         with self._told("a worker's message", condemning=worker):
             self._dispatcher.received(worker, message, self._loop.time())
             if isinstance(message, Ready):
+                self._crew.tell_again(worker)
                 self._compare_streams(message.streams)
 
     def _heard_sound(self, worker: int, chunk: Chunk) -> None:
@@ -192,6 +235,8 @@ class Pool:
 
     def lost(self, worker: int, reason: str) -> None:
         """A process is past use."""
+        if worker not in self._dispatcher.workers:
+            return
         if self._dispatcher.workers[worker].state is not WorkerState.STOPPED:
             self._crew.kill(worker)
         with self._told("a worker's loss"):
@@ -204,6 +249,8 @@ class Pool:
 
     def past_use(self, worker: int, reason: str) -> None:
         """A process has to be killed."""
+        if worker not in self._dispatcher.workers:
+            return
         with self._told("a worker's condemnation"):
             self._dispatcher.condemn(worker, reason, self._loop.time())
 
@@ -229,6 +276,8 @@ class Pool:
                 self._crew.kill(worker)
             case Send(worker, message):
                 self._crew.send(worker, message)
+            case Forget(worker):
+                self._crew.forget(worker)
 
     def _closed(self, job: Job, stream: AudioStream) -> None:
         self._open_streams.discard(stream)
@@ -254,6 +303,20 @@ class Pool:
             self._met(fault, what, condemning)
         finally:
             self._set_timer()
+            self._tell_exchange()
+
+    def _tell_exchange(self) -> None:
+        if self._exchange is not None:
+            self._exchange.told()
+
+    async def _lacks_room(self, settings: Settings, count: int) -> str:
+        """Why the new workers cannot stand beside the old ones; "" where they can."""
+        how = settings.workers.handover
+        if how != "auto":
+            return "workers.handover is in_turn" if how == "in_turn" else ""
+        serving = self._dispatcher.workers.serving
+        pids = {pid for worker in serving if (pid := self._crew.pid(worker.index)) is not None}
+        return await anyio.to_thread.run_sync(lacks_room, settings, pids, count / max(1, len(serving)))
 
     def _met(self, fault: Exception, what: str, condemning: int | None) -> None:
         self._loop.call_exception_handler({"message": f"{what} met a fault", "exception": fault})

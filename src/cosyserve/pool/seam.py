@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from cosyserve.pool.status import PoolState, WorkerStatus
 from cosyserve.pool.streams import AudioStream
+from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
 
@@ -71,8 +72,14 @@ class SpeechPool(Protocol):
     def submit(self, request: SpeechRequest) -> Admitted:
         """Admit a request. Its stream must be closed in the end. Raises Unavailable."""
 
-    def set_log_level(self, level: str) -> None:
-        """What the workers' log leaves out."""
+    async def hand_over(self, settings: Settings) -> str:
+        """Have workers as these settings want them. Returns how, in words: "" where they need not change.
+
+        Raises SettingsError, ExchangeFailed: the service then has the workers that it had. One at a time.
+        """
+
+    def adjust(self, settings: Settings) -> None:
+        """Go by these settings from now on, after `hand_over`: the next generation. Does not fail."""
 
     def stop(self) -> None:
         """Take no new requests."""

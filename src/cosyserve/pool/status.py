@@ -6,10 +6,15 @@ from enum import StrEnum
 
 
 class WorkerState(StrEnum):
-    """starting -> ready -> dying -> resting -> starting ...; unfit is final."""
+    """starting -> ready -> dying -> resting -> starting ...; unfit is final.
+
+    spare: ready, and not in service before the whole of its generation is. leaving: speaks its last streams.
+    """
 
     STARTING = "starting"
+    SPARE = "spare"
     READY = "ready"
+    LEAVING = "leaving"
     DYING = "dying"
     RESTING = "resting"
     UNFIT = "unfit"
@@ -21,6 +26,7 @@ class WorkerStatus:
     """What /model_info shows of one worker."""
 
     worker: int
+    generation: int
     state: str
     device: str | None
     pid: int | None
@@ -36,16 +42,13 @@ class WorkerStatus:
 class PoolState:
     """The pool at one moment.
 
-    workers: each one's state. restarts: how often each one's process was replaced. engine: by its name. details: what
-    each worker's engine tells of itself. counters: what each one's has counted.
+    generation: which settings it serves by: one more with each reload. engine: by its name. workers: each one.
     """
 
     running: int
     waiting: int
     max_concurrency: int
     buffered_bytes: int
-    workers: Sequence[WorkerState]
-    restarts: Sequence[int]
+    generation: int
     engine: str
-    details: Sequence[Mapping[str, str]]
-    counters: Sequence[Mapping[str, int]]
+    workers: Sequence[WorkerStatus]

@@ -30,10 +30,18 @@ class BufferLedger:
         """What is held now."""
         return self._held_bytes
 
+    def set_limit(self, limit_bytes: int) -> None:
+        """What is held beyond it is dropped now."""
+        self._limit_bytes = limit_bytes
+        self._keep_within()
+
     def add(self, stream: "AudioStream", size: int) -> None:
         """`stream` holds `size` more bytes; negative when it gave some away."""
         self._held_bytes += size
         self._streams.add(stream) if stream.backlog_bytes else self._streams.discard(stream)
+        self._keep_within()
+
+    def _keep_within(self) -> None:
         while self._held_bytes > self._limit_bytes:
             max(self._streams, key=lambda held: held.backlog_bytes).cut_off(
                 ListenerStalled("the audio held for slow readers reached server.max_buffered_bytes")

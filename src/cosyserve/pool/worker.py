@@ -2,27 +2,52 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from cosyserve.pool.job import Job, JobState
 from cosyserve.pool.status import WorkerState
 from cosyserve.protocol import Ready
+from cosyserve.settings.sections import WorkerSettings
 
 CRASH_LOOP_DEATHS = 5
 """Deaths in a row, with neither Ready nor a finished job between, that make a crash loop."""
+TRIAL_DEATHS = 2
+"""So many before it is ready, and a worker on trial has failed: one may be anybody's doing."""
+LEAVE_S = 5.0
+"""How long a worker may take to go after Shutdown, and its process to be reaped after SIGKILL."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Rest before each restart, by deaths since the last finished job; the last entry repeats."""
 REMEMBERED_VOICES = 64
 
 
-class Worker:
-    """The slot that one process after another fills.
+ALIVE = frozenset({WorkerState.STARTING, WorkerState.SPARE, WorkerState.READY, WorkerState.LEAVING})
 
-    index: its number in the pool. device: what its processes are pinned to, or None.
+
+class Post(NamedTuple):
+    """Where a worker stands.
+
+    slot: which of `workers.count` it is; the one that takes its place has the same. device: what its processes are
+    pinned to, or None. trial: whether it serves nobody before it is commissioned.
     """
 
-    def __init__(self, index: int, device: str | None, *, start_timeout_s: float, stall_timeout_s: float) -> None:
+    slot: int
+    device: str | None
+    generation: int = 1
+    trial: bool = False
+
+
+class Worker:
+    """The place that one process after another fills.
+
+    index: its number in the pool.
+    """
+
+    def __init__(self, index: int, post: Post, patience: WorkerSettings) -> None:
         self.index = index
-        self.device = device
+        self.slot, self.device, self.generation, self.trial = post
+        self.dismissed = False
+        """Whether it was sent home: it ends what it runs, and nobody is started in its place."""
+        self.has_process = False
         self.state = WorkerState.STARTING
         self.jobs: dict[int, Job] = {}
         self.model_type = ""
@@ -34,9 +59,9 @@ class Worker:
         self.restarts = 0
         self.reason = ""
         """Why it last died, or cannot start."""
-        self._start_timeout_s = start_timeout_s
-        self._stall_timeout_s = stall_timeout_s
+        self._patience = patience
         self._since = 0.0
+        self._leave_by = float("inf")
         self._heard_at = 0.0
         self._voices: OrderedDict[str, None] = OrderedDict()
         self._deaths_unready = 0
@@ -44,8 +69,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether its process counts: it has not been lost, given up or sent home."""
-        return self.state in {WorkerState.STARTING, WorkerState.READY}
+        """Whether its process counts: it has not been lost, given up or told to go."""
+        return self.state in ALIVE
 
     @property
     def crash_looping(self) -> bool:
@@ -59,14 +84,41 @@ class Worker:
             self.crash_looping and self.state is not WorkerState.READY
         )
 
+    @property
+    def failed_trial(self) -> bool:
+        """Whether a new generation cannot be had with it."""
+        return self.state is WorkerState.UNFIT or self._deaths_unready >= TRIAL_DEATHS
+
+    def be_patient(self, patience: WorkerSettings) -> None:
+        """For so long from now on."""
+        self._patience = patience
+
+    def commission(self, now: float) -> None:
+        """It serves from now on."""
+        self.trial = False
+        if self.state is WorkerState.SPARE:
+            self._enter(WorkerState.READY, now)
+
+    def dismiss(self, now: float) -> None:
+        """It takes no new jobs. Whoever calls sends it home when it has none left."""
+        self.dismissed = True
+        if self.jobs:
+            self._enter(WorkerState.LEAVING, now)
+
+    def sent_home(self, now: float) -> None:
+        """It was told to go, and has to be gone before long."""
+        self._enter(WorkerState.STOPPED, now)
+        self._leave_by = now + LEAVE_S
+
     def started(self, now: float) -> None:
         """A process was spawned."""
         self._enter(WorkerState.STARTING, now)
+        self.has_process = True
         self._heard_at = now
 
     def ready(self, message: Ready, now: float) -> None:
         """The process has loaded its engine."""
-        self._enter(WorkerState.READY, now)
+        self._enter(WorkerState.SPARE if self.trial else WorkerState.READY, now)
         self._deaths_unready = 0
         self.reason = ""
         self.model_type, self.sample_rate = message.model_type, message.sample_rate
@@ -87,13 +139,15 @@ class Worker:
         jobs = list(self.jobs.values())
         self.jobs.clear()
         self._voices.clear()
+        self._leave_by = float("inf")
         if self.alive:
             self.reason = reason
-            self._enter(WorkerState.DYING, now)
+            self._enter(WorkerState.STOPPED if self.dismissed else WorkerState.DYING, now)
         return jobs
 
     def reaped(self, now: float) -> None:
         """Its process is gone: it rests before the next one."""
+        self.has_process = False
         if self.state is WorkerState.DYING:
             self._deaths_unready += 1
             self._deaths_unfinished += 1
@@ -138,20 +192,22 @@ class Worker:
         """Why it has to be killed, or None."""
         if now < self.due_at():
             return None
+        if self.state is WorkerState.STOPPED:
+            return f"still there {LEAVE_S:g} s after it was sent home"
         if self.state is WorkerState.STARTING:
-            return f"not ready within {self._start_timeout_s:g} s (workers.start_timeout_s)"
-        return f"no sign of life for {self._stall_timeout_s:g} s while it had work (workers.stall_timeout_s)"
+            return f"not ready within {self._patience.start_timeout_s:g} s (workers.start_timeout_s)"
+        return f"no sign of life for {self._patience.stall_timeout_s:g} s while it had work (workers.stall_timeout_s)"
 
     def due_at(self) -> float:
         """When it has to be killed or started, if nothing is heard before; infinity if never."""
         if self.state is WorkerState.STARTING:
-            return self._since + self._start_timeout_s
+            return self._since + self._patience.start_timeout_s
         if self.state is WorkerState.RESTING:
             return self._since + BACKOFF_S[min(self._deaths_unfinished, len(BACKOFF_S)) - 1]
-        if self.state is WorkerState.READY and self.jobs:
+        if self.jobs:
             unanswered = [job.leaving_since for job in self.jobs.values() if job.state is JobState.LEAVING]
-            return min([self._heard_at, *unanswered]) + self._stall_timeout_s
-        return float("inf")
+            return min([self._heard_at, *unanswered]) + self._patience.stall_timeout_s
+        return self._leave_by
 
     def _enter(self, state: WorkerState, now: float) -> None:
         self.state = state

@@ -80,6 +80,7 @@ class WorkerSettings(Section):
     devices: tuple[str, ...] = ()
     start_timeout_s: float = Field(900, gt=0)
     stall_timeout_s: float = Field(60, gt=0)
+    handover: Literal["auto", "beside", "in_turn"] = "auto"
 
     @field_validator("devices", mode="before")
     @classmethod

@@ -26,6 +26,10 @@ class IntakeBudget:
         self._held: Counter[str | None] = Counter()
         self._held_bytes = 0
 
+    def set_limits(self, limit_bytes: int, per_key_bytes: int) -> None:
+        """So much from now on; what is held stays."""
+        self.limit_bytes, self._per_key_bytes = limit_bytes, min(per_key_bytes, limit_bytes)
+
     @property
     def held_bytes(self) -> int:
         """What is held now."""

@@ -21,7 +21,8 @@ def words(
 ) -> dict[str, Any] | str:
     """Its segments and spans, as JSON has them; a text is a refusal, in words for the client.
 
-    language: the text's, "" where nobody said. settings: `language`, `markup` and `lexicon` of `[text]`.
+    language: the text's, "" where nobody said. settings: `language`, `markup` and `lexicon` of `[text]`, and
+    `lexicon_version`.
     """
     try:
         reading = read(text, _options(language, pronunciations, settings))
@@ -39,11 +40,11 @@ def _options(language: str, pronunciations: Pronunciations, settings: Mapping[st
         default=settings["language"] or Options().default,
         markup="read" if settings["markup"] == "read" else "strip",
         kept=frozenset(SOUNDS),
-        lexicon=_loaded(settings["lexicon"]).with_own(pronunciations),
+        lexicon=_loaded(settings["lexicon"], settings.get("lexicon_version", "")).with_own(pronunciations),
     )
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str) -> Lexicon:
-    """As it was when this process was first asked: the engines do not read it again either."""
+def _loaded(path: str, _version: str) -> Lexicon:
+    """As it was when this process was first asked for this version: the engines, too, read it again when told to."""
     return load(Path(path)) if path else Lexicon()

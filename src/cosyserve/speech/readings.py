@@ -1,5 +1,6 @@
 """What a text will say, for those who ask before they have it spoken. A helper reads: it has a process for that."""
 
+from pathlib import Path
 from typing import Any
 
 from cosyserve.errors import InvalidField, UnspeakableText
@@ -25,6 +26,7 @@ class Readings:
             "language": settings.language,
             "markup": settings.markup,
             "lexicon": str(settings.lexicon or ""),
+            "lexicon_version": _version(settings.lexicon),
         }
 
     async def read(self, text: str, language: str, pronunciations: Pronunciations, param: str = "text") -> Reading:
@@ -41,3 +43,11 @@ class Readings:
         if isinstance(read, str):
             raise InvalidField(f"{param}: {read}", param=param)
         return read
+
+
+def _version(lexicon: Path | None) -> str:
+    """Another one for another content: helpers keep what they have read."""
+    try:
+        return str(lexicon.stat().st_mtime_ns) if lexicon else ""
+    except OSError:
+        return ""

@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,8 +94,17 @@ class VoiceStore:
         except OSError as error:
             log.warning("remains of unfinished uploads could not be removed", reason=str(error))
         self.rescan()
-        for name in self._settings.preload:
+        self.preload(self._settings.preload)
+
+    def preload(self, names: Iterable[str]) -> None:
+        """Decode them, where they are not yet."""
+        for name in names:
             self._preload(name)
+
+    def adjust(self, settings: VoiceSettings) -> None:
+        """Go by these limits from now on; the folder stays the one it is. Never blocks."""
+        self._settings = settings
+        self._prompts.set_limit(settings.max_cached_bytes)
 
     def rescan(self) -> None:
         """See which files have come to the folder, have changed, or have gone."""
@@ -248,6 +257,10 @@ class PromptCache:
         self._lock = threading.Lock()
         self._prompts: OrderedDict[str, Prompt] = OrderedDict()
         self._held_bytes = 0
+
+    def set_limit(self, limit_bytes: int) -> None:
+        """So much from the next prompt on."""
+        self._limit_bytes = limit_bytes
 
     @property
     def held_bytes(self) -> int:

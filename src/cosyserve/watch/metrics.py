@@ -45,6 +45,9 @@ class Metrics:
             "Faults of the service itself: exceptions that reached the event loop. The log has each of them.",
             registry=registry,
         )
+        self.reloads = Counter(
+            "cosyserve_reloads", "Reloads by what became of them: taken or refused.", ["outcome"], registry=registry
+        )
         self.log_records_dropped = Counter(
             "cosyserve_log_records_dropped",
             "Lines of the log that were lost because whoever reads it is too slow.",
@@ -123,7 +126,7 @@ class Metrics:
     def watch_intake(self, budget: IntakeBudget) -> None:
         """Tell of it from now on, as it is when it is asked for."""
         self.pending_bytes.set_function(lambda: budget.held_bytes)
-        self.max_pending_bytes.set(budget.limit_bytes)
+        self.max_pending_bytes.set_function(lambda: budget.limit_bytes)
 
     def stages(self, timings: Mapping[str, float]) -> None:
         """The timings of a finished job: seconds by stage."""
@@ -153,26 +156,28 @@ class _PoolCollector(Collector):
         )
         yield GaugeMetricFamily("cosyserve_buffered_bytes", "Audio held for listeners.", value=pool.buffered_bytes)
         workers = GaugeMetricFamily("cosyserve_workers", "Workers by state.", labels=["state"])
+        states = [worker.state for worker in pool.workers]
         for state in WorkerState:
-            workers.add_metric([state], pool.workers.count(state))
+            workers.add_metric([state], states.count(state))
         yield workers
+        yield GaugeMetricFamily("cosyserve_generation", "1, and one more with each reload.", value=pool.generation)
         restarts = CounterMetricFamily("cosyserve_worker_restarts", "Processes replaced, by worker.", labels=["worker"])
-        for index, count in enumerate(pool.restarts):
-            restarts.add_metric([str(index)], count)
+        for worker in pool.workers:
+            restarts.add_metric([str(worker.worker)], worker.restarts)
         yield restarts
         labels = ["worker", "device", "engine", "precision"]
         info = GaugeMetricFamily("cosyserve_worker_info", "Always 1, of workers that are ready.", labels=labels)
-        for index, (state, details) in enumerate(zip(pool.workers, pool.details, strict=True)):
-            if state is WorkerState.READY:
-                told = [details.get(name, "") for name in ("device", "precision")]
-                info.add_metric([str(index), told[0], pool.engine, told[1]], 1)
+        for worker in pool.workers:
+            if worker.state == WorkerState.READY:
+                told = [worker.details.get(name, "") for name in ("device", "precision")]
+                info.add_metric([str(worker.worker), told[0], pool.engine, told[1]], 1)
         yield info
         events = CounterMetricFamily(
             "cosyserve_engine_events", "What a worker's engine has counted, as it names it.", labels=["worker", "event"]
         )
-        for index, counters in enumerate(pool.counters):
-            for event, count in islice(sorted(counters.items()), MAX_EVENTS):
-                events.add_metric([str(index), event], count)
+        for worker in pool.workers:
+            for event, count in islice(sorted(worker.counters.items()), MAX_EVENTS):
+                events.add_metric([str(worker.worker), event], count)
         yield events
         build = GaugeMetricFamily("cosyserve_build_info", "Always 1; the version is the label.", labels=["version"])
         build.add_metric([__version__], 1)

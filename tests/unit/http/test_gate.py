@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from cosyserve.http.access import Keyring
-from cosyserve.http.middleware import Gate
+from cosyserve.http.middleware import Gate, Shares
 
 KEYS = Keyring({"shop": "abc", "phone": "def"})
 SPEECH = "/v1/audio/speech"
@@ -101,7 +101,7 @@ class TestLimit:
     def test_one_key_has_so_many(self) -> None:
         async def run() -> None:
             inside = Inside()
-            gate = Gate(inside, KEYS, counted={SPEECH}, max_per_key=2)
+            gate = Gate(inside, KEYS, Shares({SPEECH}, 2))
             held = await self.hold(inside, gate, scope(key="abc"), scope("websocket", key="abc"))
             assert await status(gate, scope(key="abc")) == 429
             assert await status(gate, scope("websocket", key="abc")) == 429
@@ -116,7 +116,7 @@ class TestLimit:
     def test_one_that_is_cut_off_gives_its_place_back(self) -> None:
         async def run() -> None:
             inside = Inside()
-            gate = Gate(inside, KEYS, counted={SPEECH}, max_per_key=1)
+            gate = Gate(inside, KEYS, Shares({SPEECH}, 1))
             (held,) = await self.hold(inside, gate, scope(key="abc"))
             held.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -129,7 +129,7 @@ class TestLimit:
     def test_no_limit(self) -> None:
         async def run() -> None:
             inside = Inside()
-            gate = Gate(inside, KEYS, counted={SPEECH})
+            gate = Gate(inside, KEYS, Shares({SPEECH}))
             held = await self.hold(inside, gate, *(scope(key="abc") for _ in range(50)))
             assert len(inside.scopes) == 50
             inside.go.set()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from cosyserve.errors import ServiceError
-from cosyserve.pool.dispatch import Action, Dispatcher, Kill, Send, Start
+from cosyserve.pool.actions import Action, Forget, Kill, Send, Start
+from cosyserve.pool.dispatch import Dispatcher
 from cosyserve.pool.job import Job
-from cosyserve.protocol import Cancel, Chunk, Done, Mode, Prompt, Ready, Synthesize
+from cosyserve.pool.worker import Post
+from cosyserve.protocol import Cancel, Chunk, Done, Mode, Prompt, Ready, Shutdown, Synthesize
 from cosyserve.settings.sections import LimitSettings, WorkerSettings
 
 
@@ -62,7 +64,7 @@ class House:
         self.dispatcher.start(self.now)
 
     def ready(self, *indices: int) -> None:
-        for index in indices or range(len(self.dispatcher.workers)):
+        for index in indices or [worker.index for worker in self.dispatcher.workers]:
             self.dispatcher.received(index, Ready("test", 24_000, self.streams), self.now)
 
     def job(self, voice: str = "voice") -> Job:
@@ -83,6 +85,31 @@ class House:
         assert job.worker is not None
         self.dispatcher.received(job.worker, Done(job.id, {}), self.now)
 
+    def newcomers(self) -> list[int]:
+        """Workers of the next generation, on trial and starting, one a slot."""
+        posts = [
+            Post(worker.slot, None, worker.generation + 1, trial=True) for worker in self.dispatcher.workers.serving
+        ]
+        indices = [self.dispatcher.add(post) for post in posts]
+        for index in indices:
+            self.dispatcher.start_one(index, self.now)
+        return indices
+
+    def take_over(self, indices: list[int]) -> None:
+        """The newcomers serve, and those before them leave."""
+        before = [worker.index for worker in self.dispatcher.workers.serving]
+        for index in indices:
+            self.dispatcher.commission(index, self.now)
+        self.dismiss(*before)
+
+    def adjust(self, **limits: float) -> None:
+        patience = WorkerSettings(start_timeout_s=900, stall_timeout_s=60)
+        self.dispatcher.adjust(patience, LimitSettings.model_validate(limits), self.now)
+
+    def dismiss(self, *indices: int) -> None:
+        for index in indices:
+            self.dispatcher.dismiss(index, self.now)
+
     def die(self, index: int) -> None:
         """The worker's pipe closes, its process is reaped, and its successor is up."""
         self.dispatcher.lost(index, "its pipe closed", self.now)
@@ -101,6 +128,12 @@ class House:
 
     def starts(self) -> list[int]:
         return [action.worker for action in self.actions if isinstance(action, Start)]
+
+    def sent_home(self) -> list[int]:
+        return [a.worker for a in self.actions if isinstance(a, Send) and isinstance(a.message, Shutdown)]
+
+    def forgotten(self) -> list[int]:
+        return [action.worker for action in self.actions if isinstance(action, Forget)]
 
     def kills(self) -> list[int]:
         return [action.worker for action in self.actions if isinstance(action, Kill)]

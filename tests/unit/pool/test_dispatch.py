@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from cosyserve.errors import LineFull, NoWorker, Stopping
-from cosyserve.pool.dispatch import Dispatcher, Send, Start
+from cosyserve.pool.actions import Send, Start
+from cosyserve.pool.dispatch import Dispatcher
 from cosyserve.pool.job import Job, JobState
 from cosyserve.pool.status import WorkerState
 from cosyserve.pool.worker import BACKOFF_S, CRASH_LOOP_DEATHS

@@ -8,6 +8,7 @@ from cosyserve.errors import Unavailable
 from cosyserve.pool.dispatch import MAX_RETRIES
 from cosyserve.pool.job import Job, JobState
 from cosyserve.pool.status import WorkerState
+from cosyserve.pool.worker import Worker
 from cosyserve.protocol import Cancelled, Failed, FailureCode
 from tests.unit.pool.conftest import House, sink
 
@@ -16,7 +17,7 @@ steps = st.integers(0, 10)
 
 
 class Dispatching(RuleBasedStateMachine):
-    """Two workers with three streams each, a cap of four, a line of five."""
+    """Two workers with three streams each, a cap of four, a line of five; generations come and go."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,22 +71,49 @@ class Dispatching(RuleBasedStateMachine):
             assert job.worker is not None
             self.house.dispatcher.received(job.worker, Cancelled(job.id), self.house.now)
 
-    @rule(index=st.integers(0, WORKERS - 1))
-    def die(self, index: int) -> None:
-        if self.house.dispatcher.workers[index].state in {WorkerState.READY, WorkerState.STARTING}:
-            self.house.die(index)
+    def worker(self, number: int) -> Worker:
+        workers = list(self.house.dispatcher.workers)
+        return workers[number % len(workers)]
 
-    @rule(index=st.integers(0, WORKERS - 1))
-    def become_ready(self, index: int) -> None:
-        if self.house.dispatcher.workers[index].state is WorkerState.STARTING:
-            self.house.ready(index)
+    @rule(number=steps)
+    def die(self, number: int) -> None:
+        if (worker := self.worker(number)).alive:
+            self.house.die(worker.index)
+
+    @rule(number=steps)
+    def become_ready(self, number: int) -> None:
+        if (worker := self.worker(number)).state is WorkerState.STARTING:
+            self.house.ready(worker.index)
+
+    def on_trial(self) -> list[int]:
+        return [worker.index for worker in self.house.dispatcher.workers if worker.trial and not worker.dismissed]
+
+    @rule()
+    def begin_a_generation(self) -> None:
+        if not self.on_trial():
+            self.house.newcomers()
+
+    @rule()
+    def hand_over(self) -> None:
+        new = self.on_trial()
+        if new and all(self.house.dispatcher.workers[index].state is WorkerState.SPARE for index in new):
+            self.house.take_over(new)
+
+    @rule()
+    def give_the_generation_up(self) -> None:
+        self.house.dismiss(*self.on_trial())
+
+    @rule(number=steps)
+    def one_goes_home(self, number: int) -> None:
+        if (worker := self.worker(number)).state is WorkerState.STOPPED:
+            self.house.die(worker.index)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 20.0, 100.0]))
     def wait(self, seconds: float) -> None:
         self.house.now += seconds
         self.house.dispatcher.tick(self.house.now)
         for worker in self.house.dispatcher.workers:
-            if worker.state is WorkerState.DYING:
+            if worker.state in {WorkerState.DYING, WorkerState.STOPPED}:
                 self.house.dispatcher.reaped(worker.index, "killed", self.house.now)
 
     @precondition(lambda self: self.jobs)
@@ -94,7 +122,8 @@ class Dispatching(RuleBasedStateMachine):
         """Left alone with healthy workers, every job comes to its end."""
         for _ in range(10 * len(self.jobs)):
             for worker in self.house.dispatcher.workers:
-                self.become_ready(worker.index)
+                if worker.state is WorkerState.STARTING:
+                    self.house.ready(worker.index)
             for job in self.jobs:
                 if job.state in {JobState.RUNNING, JobState.LEAVING}:
                     self.house.done(job)
@@ -122,6 +151,17 @@ class Dispatching(RuleBasedStateMachine):
         for job in self.jobs:
             assert len(sink(job).endings) <= 1
             assert not sink(job).endings or job.state in {JobState.OVER, JobState.LEAVING}
+
+    @invariant()
+    def those_on_trial_serve_nobody_and_those_sent_home_are_not_replaced(self) -> None:
+        workers = list(self.house.dispatcher.workers)
+        assert not any(worker.jobs for worker in workers if worker.trial)
+        assert len(self.house.dispatcher.workers.serving) == WORKERS
+        for worker in workers:
+            if worker.dismissed:
+                assert worker.state in {WorkerState.LEAVING, WorkerState.STOPPED}
+                assert worker.has_process
+                assert worker.state is WorkerState.STOPPED or worker.jobs
 
     @invariant()
     def suspects_keep_to_themselves(self) -> None:

@@ -11,23 +11,45 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from cosyserve.pool.status import PoolState, WorkerState
+from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.watch.metrics import MAX_EVENTS, MAX_STAGES, Metrics
 from tests.serving import ROOT
 
 DASHBOARD = ROOT / "deploy/grafana-dashboard.json"
 ALERTS = ROOT / "deploy/alerts.yaml"
 METRIC = r"\b(?:cosyserve_|process_)\w+|\bup\b"
+
+
+def worker(index: int, state: WorkerState, restarts: int, details: dict[str, str], **counters: int) -> WorkerStatus:
+    return WorkerStatus(
+        worker=index,
+        generation=4,
+        state=state,
+        device=None,
+        pid=None,
+        streams=10,
+        running=0,
+        restarts=restarts,
+        reason="",
+        details=details,
+        counters=counters,
+    )
+
+
 STATE = PoolState(
     running=3,
     waiting=2,
     max_concurrency=10,
     buffered_bytes=4096,
-    workers=[WorkerState.READY, WorkerState.READY, WorkerState.RESTING],
-    restarts=[0, 1, 7],
+    generation=4,
     engine="native",
-    details=[{"device": "NVIDIA L20", "precision": "bf16"}, {}, {"device": "cpu, 2 threads"}],
-    counters=[{"graph_captures": 12, "out_of_memory": 0}, {}, {f"event{number:03}": number for number in range(1000)}],
+    workers=[
+        worker(
+            0, WorkerState.READY, 0, {"device": "NVIDIA L20", "precision": "bf16"}, graph_captures=12, out_of_memory=0
+        ),
+        worker(1, WorkerState.READY, 1, {}),
+        worker(2, WorkerState.RESTING, 7, {"device": "cpu, 2 threads"}, **{f"event{n:03}": n for n in range(1000)}),
+    ],
 )
 
 
@@ -52,6 +74,7 @@ def test_the_pool_at_this_moment(metrics: Metrics) -> None:
     assert found["cosyserve_max_concurrency"] == {(): 10}
     assert found["cosyserve_buffered_bytes"] == {(): 4096}
     assert found["cosyserve_worker_restarts_total"] == {("0",): 0, ("1",): 1, ("2",): 7}
+    assert found["cosyserve_generation"] == {(): 4}
     assert set(found["cosyserve_workers"]) == {(state,) for state in WorkerState}
     assert found["cosyserve_workers"]["ready",] == 2
     assert found["cosyserve_workers"]["starting",] == 0

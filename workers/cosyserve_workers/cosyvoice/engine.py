@@ -94,5 +94,9 @@ class CosyVoiceEngine:
         """[1, n] int32."""
         return torch.tensor([self.text.tokens(text)], dtype=torch.int32, device=self._device)
 
+    def read_as(self, text: TextConfig) -> None:
+        """Read the texts to come so. Raises LoadError."""
+        self.text.read_as(text)
+
     def close(self) -> None:
         """Nothing that the end of the process does not do."""

@@ -52,6 +52,11 @@ class TextFrontEnd:
         # Neither the normalisers nor the tokenizer promise to be safe in several threads.
         self._lock = threading.Lock()
 
+    def read_as(self, config: TextConfig) -> None:
+        """Read the texts to come so. Raises LoadError."""
+        if self._reader is not None:
+            self._reader.read_as(config)
+
     def tokens(self, text: str) -> list[int]:
         """Ids of the language model's vocabulary."""
         if not text:

@@ -82,6 +82,11 @@ class DemoEngine:
             raise RequestError(FailureCode.UNSPEAKABLE_TEXT, "the text has nothing that can be spoken")
         yield from _audible(resampler.resample_chunk(np.empty(0, np.float32), last=True))
 
+    def read_as(self, text: TextConfig) -> None:
+        """Read the texts to come so. Raises LoadError."""
+        if self._reader is not None:
+            self._reader.read_as(text)
+
     def close(self) -> None:
         """Nothing is held between pieces."""
 

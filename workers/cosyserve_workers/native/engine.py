@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cosyserve.protocol import Mode, Prompt, Synthesize
+from cosyserve.protocol import Mode, Prompt, Synthesize, TextConfig
 from cosyserve_workers.budgeted_cache import BudgetedCache
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.cuda_graphs import COUNTS
@@ -82,6 +82,10 @@ class NativeEngine:
             yield from utterance.rest()
         finally:
             utterance.leave()
+
+    def read_as(self, text: TextConfig) -> None:
+        """Read the texts to come so. Raises LoadError."""
+        self._writer.read_as(text)
 
     def close(self) -> None:
         """End the networks' thread."""

@@ -34,6 +34,11 @@ class ScriptWriter:
         kept, newer = self._tokenizer.pieces, model is COSYVOICE3
         self._reader = Reader(text, kept, pinyin=newer and marks) if text.normaliser == "cosyserve" else None
 
+    def read_as(self, text: TextConfig) -> None:
+        """Read the texts to come so. Raises LoadError."""
+        if self._reader is not None:
+            self._reader.read_as(text)
+
     @property
     def vocabulary(self) -> int:
         """How many ids there are."""

@@ -50,6 +50,7 @@ async def model_info(request: Request) -> JSONResponse:
             if model.engine == "demo"
             else None,
             "status": pool.health,
+            "generation": state.generation,
             "sample_rate": pool.sample_rate,
             "running": state.running,
             "waiting": state.waiting,

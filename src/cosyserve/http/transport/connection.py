@@ -23,14 +23,18 @@ LINGER_S = 10.0
 """How long a client may go on sending after it was refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class House:
-    """What all connections have in common. keep_alive_s: how long one may be idle after an answer."""
+    """What all connections have in common. keep_alive_s: how long one may be idle after an answer.
+
+    What changes here holds from the next connection, answer or session on.
+    """
 
     app: ASGIApp
     config: Config
     context: WorkerContext
     keep_alive_s: float
+    max_connections: int
 
 
 class Connection:

@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_door(listener: socket.socket, house: House, max_connections: int) -> AsyncIterator[None]:
+async def open_door(listener: socket.socket, house: House) -> AsyncIterator[None]:
     """Connections are served while this is entered; on leaving they get FLUSH_S."""
-    door = Door(listener, house, max_connections)
+    door = Door(listener, house)
     door.open()
     try:
         yield
@@ -39,11 +39,10 @@ async def open_door(listener: socket.socket, house: House, max_connections: int)
 class Door:
     """Accepts, and turns away what there is no room for with a 503 that costs nothing."""
 
-    def __init__(self, listener: socket.socket, house: House, max_connections: int) -> None:
+    def __init__(self, listener: socket.socket, house: House) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._house = house
-        self._max_connections = max_connections
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         self._open = False
@@ -97,8 +96,8 @@ class Door:
 
     def _receive(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        if len(self._tasks) >= self._max_connections:
-            self._say("connections refused", max_connections=self._max_connections)
+        if len(self._tasks) >= self._house.max_connections:
+            self._say("connections refused", max_connections=self._house.max_connections)
             self._turn_away(connection)
             return
         task = self._loop.create_task(self._host(connection))
@@ -132,7 +131,7 @@ class Door:
             self._unsaid, self._silent_until = 0, now + SILENCE_S
 
     def _refusal(self) -> bytes:
-        error = TooManyConnections(f"{self._max_connections} connections are open (server.max_connections)")
+        error = TooManyConnections(f"{self._house.max_connections} connections are open (server.max_connections)")
         body = json.dumps(error.body(), separators=(",", ":")).encode()
         head = (
             f"HTTP/1.1 {error.status} Service Unavailable\r\ncontent-type: application/json\r\n"

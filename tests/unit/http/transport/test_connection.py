@@ -43,8 +43,8 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.parametrize("sent", REQUESTS.values(), ids=REQUESTS)
 def test_nothing_is_left(sent: bytes, leave: Leave) -> None:
     async def run() -> None:
-        house = House(app, Config(), WorkerContext(None), keep_alive_s=0.1)
-        async with open_door(listener, house, max_connections=10):
+        house = House(app, Config(), WorkerContext(None), keep_alive_s=0.1, max_connections=10)
+        async with open_door(listener, house):
             with socket.create_connection(listener.getsockname()) as client:
                 client.sendall(sent)
                 await asyncio.sleep(0.05)
