@@ -6,6 +6,7 @@ Nothing here asserts a time: whoever waits does it through `wait_for`, whose dea
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +41,13 @@ def wait_for(probe: Callable[[], T], what: str, deadline_s: float = DEADLINE_S, 
             raise AssertionError(f"waited in vain for {what}; the last answer was {answer!r}")
         time.sleep(poll_s)
     return answer
+
+
+def free_port() -> int:
+    """One that nobody has at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 class Server:

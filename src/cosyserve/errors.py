@@ -249,6 +249,13 @@ class NoHelper(Unavailable):
     retry_after_s = 5
 
 
+class VoicesUnreachable(Unavailable):
+    """The store that `voices.url` or `voices.dir` names gives no answer; voices that were read before still speak."""
+
+    code = "voices_unreachable"
+    retry_after_s = 5
+
+
 class Stopping(Unavailable):
     """The service was told to stop."""
 

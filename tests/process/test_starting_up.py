@@ -1,7 +1,6 @@
 """What an operator is told at the start, by `serve` and by `check`."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import httpx
 import pytest
 
 from tests.engines import expected_pcm
-from tests.serving import DEADLINE_S, ROOT, Server, wait_for
+from tests.serving import DEADLINE_S, ROOT, Server, free_port, wait_for
 
 
 def warnings(server: Server) -> list[str]:
@@ -101,12 +100,6 @@ def status(client: httpx.Client) -> str:
     except httpx.TransportError:
         return ""
     return told
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -45,6 +45,7 @@ TABLE = {
     "NoWorker": (503, "no_worker", "overloaded_error"),
     "HelpersBusy": (503, "decoding_busy", "overloaded_error"),
     "NoHelper": (503, "no_decoder", "overloaded_error"),
+    "VoicesUnreachable": (503, "voices_unreachable", "overloaded_error"),
     "Stopping": (503, "stopping", "overloaded_error"),
     "SynthesisFailed": (500, "synthesis_failed", "server_error"),
     "WorkerDied": (500, "worker_died", "server_error"),

@@ -50,6 +50,11 @@ def test_no_model_code(code: str, tmp_path: Path) -> None:
     assert "cosyserve_workers" not in loaded
 
 
+@pytest.mark.parametrize("code", [BUILD_APP, EVERY_MODULE])
+def test_nothing_of_a_bucket_where_no_setting_names_one(code: str, tmp_path: Path) -> None:
+    assert not loaded_after(code, tmp_path) & {"fsspec", "s3fs", "aiobotocore", "botocore", "aiohttp"}
+
+
 def test_no_codecs_before_an_answer_needs_them(tmp_path: Path) -> None:
     assert "av" not in loaded_after(BUILD_APP, tmp_path)
 

@@ -30,7 +30,7 @@ from cosyserve.settings.loading import load_settings
 from cosyserve.settings.sections import Settings
 from cosyserve_workers.engine import BUILT_IN
 from tests.http.sessions import PATH
-from tests.serving import Server
+from tests.serving import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings()
@@ -49,13 +49,6 @@ def seconds(duration: str) -> int:
     match = re.fullmatch(r"(\d+)(s|m)?", duration)
     assert match, duration
     return int(match[1]) * (60 if match[2] == "m" else 1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # --- Makefile -----------------------------------------------------------------------------------------------------

@@ -208,6 +208,7 @@ class TestValues:
             ({"limits": {"wait_timeout_s": "soon"}}, "limits.wait_timeout_s"),
             ({"workers": {"count": 0}}, "workers.count"),
             ({"model": {"tensorrt": "maybe"}}, "model.tensorrt = 'maybe': "),
+            ({"voices": {"url": "https://voices"}}, "voices.url = 'https://voices': it must be s3://bucket"),
             ({"log": {"level": "loud"}}, "log.level = 'loud': "),
         ],
     )
@@ -226,6 +227,7 @@ class TestValues:
             ("model", "tensorrt", "false", "false"),
             ("model", "source_dir", "", None),
             ("defaults", "prompt_wav", "", None),
+            ("voices", "url", "s3://my.voices-1/kept/here", "s3://my.voices-1/kept/here"),
         ],
     )
     def test_accepted(self, section: str, key: str, value: object, expected: object) -> None:

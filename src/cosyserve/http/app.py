@@ -116,7 +116,7 @@ async def _alive(service: Service) -> AsyncIterator[None]:
     watches = [asyncio.create_task(watch) for watch in (watch_lag(metrics.loop_lag), service.voices.watch())]
     try:
         service.helpers.start()
-        service.voices.load()
+        await anyio.to_thread.run_sync(service.voices.load)
         service.pool.start()
         yield
     finally:

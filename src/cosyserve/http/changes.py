@@ -8,6 +8,7 @@ FIXED: Mapping[str, str] = {
     "server.host": "the socket is open",
     "server.port": "the socket is open",
     "voices.dir": "voices are stored there",
+    "voices.url": "voices are stored there",
     "log.format": "the log is being written",
 }
 """The settings that hold until the process ends, and why."""

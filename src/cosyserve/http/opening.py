@@ -35,10 +35,10 @@ def open_service(settings: Settings) -> Service:
     try:
         default = configured_voice(settings, decoder)
         pool = Pool(settings)
+        store = VoiceStore(settings.voices, decoder)
     except SettingsError:
         helpers.close()
         raise
-    store = VoiceStore(settings.voices, decoder)
     budget = IntakeBudget(*_intake_limits(settings.limits, len(keys)))
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
     reporter.metrics.watch_intake(budget)

@@ -13,6 +13,8 @@ from cosyserve.http.opening import configured_voice
 from cosyserve.pool.devices import assign_devices, left_idle
 from cosyserve.settings.sections import Settings, SettingsError
 from cosyserve.speech.wording import check_lexicon
+from cosyserve.voices.bucket import Bucket
+from cosyserve.voices.files import makes_links
 from cosyserve.voices.prompts import JOBS, Decoder
 from cosyserve.wire.helper import Helpers
 
@@ -28,7 +30,8 @@ def rehearse(settings: Settings) -> list[Finding]:
         lambda settings: assign_devices(settings, visible_devices()),
         _decode_the_prompt,
     )
-    return [*(finding for step in steps for finding in _fails(step, settings)), *shortfalls(settings)]
+    faults = [finding for step in steps for finding in _fails(step, settings)]
+    return [*faults, *_bucket(settings), *shortfalls(settings)]
 
 
 def shortfalls(settings: Settings) -> list[Finding]:
@@ -59,11 +62,34 @@ def _prompt(settings: Settings) -> Iterator[Finding]:
         yield Finding(State.WARNING, f"the default prompt {path} is not there", remedy)
 
 
+def _bucket(settings: Settings) -> Iterator[Finding]:
+    """It is written to and read, which takes its time: nothing to be done while anybody is served."""
+    url = settings.voices.url
+    if not url:
+        return
+    try:
+        why = Bucket(url, settings.voices.dir).trial()
+    except SettingsError as error:
+        text, _, remedy = str(error).partition("; ")
+        yield Finding(State.PROBLEM, text, remedy)
+        return
+    if why:
+        remedy = "see to voices.url, the network, and AWS's own settings (AWS_..., ~/.aws)"
+        yield Finding(State.WARNING, f"voices cannot be stored in {url}: {why}", remedy)
+    else:
+        yield Finding(State.OK, f"voices can be stored in {url}")
+
+
 def _voices(settings: Settings) -> Iterator[Finding]:
     folder = settings.voices.dir
-    if settings.voices.max_count and (why := _unwritable(folder)):
+    if settings.voices.url or not settings.voices.max_count:
+        return
+    if why := _unwritable(folder):
         remedy = "clients cannot store voices (507): make it writable, or set voices.dir, or voices.max_count to 0"
         yield Finding(State.WARNING, f"the voices' folder {folder} cannot be written: {why}", remedy)
+    elif folder.is_dir() and not makes_links(folder):
+        text = f"the file system of the voices' folder {folder} makes no hard links"
+        yield Finding(State.WARNING, text, "no other server may share it: of two voices of one name, one would be lost")
 
 
 def _temporary_files() -> Iterator[Finding]:

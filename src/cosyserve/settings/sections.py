@@ -1,5 +1,6 @@
 """Every setting, by section, with its built-in default and the values that it takes."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -152,10 +153,18 @@ class VoiceSettings(Section):
     """[voices]: the voices that clients store. The sizes are in bytes."""
 
     dir: Path = Path("voices")
+    url: str = ""
     max_count: int = Field(1000, ge=0)
     max_bytes: ByteSize = Field(ByteSize(10 * MIB), gt=0)
     max_cached_bytes: ByteSize = Field(ByteSize(256 * MIB), ge=0)
     preload: tuple[str, ...] = ()
+
+    @field_validator("url")
+    @classmethod
+    def _bucket(cls, url: str) -> str:
+        if url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?", url):
+            raise ValueError("it must be s3://bucket or s3://bucket/prefix, or empty")
+        return url
 
 
 class WebSocketSettings(Section):

@@ -1,131 +1,116 @@
-"""The folder of voice files, as it was at the last look: others may put files there, change them and take them away."""
+"""A folder of voice files as a shelf: local, or one that several machines have mounted."""
 
+import contextlib
+import os
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import structlog
 
-from cosyserve.errors import InvalidVoiceName
-from cosyserve.voices.files import SUFFIX, BrokenVoiceFile, Voice, read_voice
-from cosyserve.voices.names import clean_name, name_key
+from cosyserve.voices.files import (
+    SUFFIX,
+    BrokenVoiceFile,
+    Voice,
+    delete_file,
+    packed,
+    read_audio,
+    read_voice,
+    remove_parts,
+    write_new,
+)
+from cosyserve.voices.shelf import ShelfLost, Stamp
 
-SETTLED_NS = 2 * 10**9
-"""How old a change must be to be told from the next one by its time: some file systems count in two seconds."""
-
-Stamp = tuple[int, int, int]
-"""Of a file: when it was changed, its size, its inode. Another one says that it is to be read again."""
+SETTLED_S = 2.0
+"""How long nothing must have changed before the folder's time tells of the next change: some count in two seconds."""
+TRIES = 3
+"""How often a file is written that somebody clears away while it is."""
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A voice that answers to its name."""
+class Folder:
+    """Of a file in a subfolder, or with another suffix, nothing is known. A file's stamp: its time, size and inode."""
 
-    voice: Voice
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """voice: what it said when it was last whole; None where it never was."""
-
-    stamp: Stamp
-    voice: Voice | None
-    whole: bool
-
-
-class VoiceFolder:
-    """Every method may block on the disk; one thread at a time.
-
-    entries: by `name_key`; a new mapping after each change, so that anybody may read it.
-    """
+    period_s = 2.0
+    thorough_every = 5
 
     def __init__(self, path: Path) -> None:
+        self.place = str(path)
         self._path = path
-        self._files: dict[Path, _File] = {}
+        self._seen: tuple[int, float] | None = None
         self._settled: int | None = None
-        self._complaint = ""
-        self.entries: Mapping[str, Entry] = {}
 
-    def look(self) -> None:
-        """Read what has come or changed, and forget what has gone.
+    def open(self) -> None:
+        """Clear away what killed servers have left."""
+        try:
+            remove_parts(self._path)
+        except OSError as error:
+            log.warning("remains of unfinished uploads could not be removed", reason=str(error))
 
-        What is broken is told in the log and left as it is; it is read again when it has changed: somebody may still be
-        copying it.
-        """
-        changed_at = _changed_at(self._path)
-        stamps = self._stamps()
-        if stamps is None:
-            return
-        self._settled = changed_at if changed_at and time.time_ns() - changed_at > SETTLED_NS else None
-        gone = self._files.keys() - stamps.keys()
-        news = sorted(path for path, stamp in stamps.items() if self._stamp_of(path) != stamp)
-        for path in gone:
-            del self._files[path]
-        for path in news:
-            self._files[path] = self._read(path, stamps[path])
-        if gone or news:
-            self._arrange(news)
-
-    def has_news(self) -> bool:
-        """Whether a look may find a name that is not known; cheaper than that."""
-        if self._settled is None or _changed_at(self._path) != self._settled:
-            return True
-        return any(not file.whole and _stamp(path) != file.stamp for path, file in self._files.items())
-
-    def put(self, path: Path, voice: Voice) -> None:
-        """The voice was just written there."""
-        self._files[path] = _File(_stamp(path) or (0, 0, 0), voice, whole=True)
-        self._arrange([path])
-
-    def drop(self, path: Path) -> None:
-        """The file was just deleted."""
-        del self._files[path]
-        self._arrange()
-
-    def _stamps(self) -> dict[Path, Stamp] | None:
-        """By path; None where the folder cannot be read, which is told once."""
+    def stamps(self) -> Mapping[str, Stamp]:
+        """What there is, by the files' names. Raises ShelfLost."""
+        self._settled = self._settled_at(_changed_at(self._path))
         try:
             paths = [path for path in self._path.iterdir() if path.suffix == SUFFIX]
         except (FileNotFoundError, NotADirectoryError):
-            paths = []
+            return {}
         except OSError as error:
-            self._complain(str(error))
-            return None
-        self._complain("")
-        return {path: stamp for path in paths if (stamp := _stamp(path)) is not None}
+            raise ShelfLost(str(error)) from error
+        return {path.name: stamp for path in paths if (stamp := _stamp(path)) is not None}
 
-    def _complain(self, reason: str) -> None:
-        if reason and reason != self._complaint:
-            log.warning("the folder of voices cannot be read", dir=str(self._path), reason=reason)
-        self._complaint = reason
+    def has_news(self, _: str, broken: Mapping[str, Stamp]) -> bool:
+        """By the folder's own time, and that of files which somebody may still be copying."""
+        if self._settled is None or _changed_at(self._path) != self._settled:
+            return True
+        return any(_stamp(self._path / key) != stamp for key, stamp in broken.items())
 
-    def _stamp_of(self, path: Path) -> Stamp | None:
-        return self._files[path].stamp if path in self._files else None
+    def read_facts(self, stamps: Mapping[str, Stamp]) -> Mapping[str, Voice | BrokenVoiceFile]:
+        """One by one; without those that have gone meanwhile."""
+        return {key: facts for key in stamps if (facts := self._facts(key)) is not None}
 
-    def _read(self, path: Path, stamp: Stamp) -> _File:
+    def read_audio(self, key: str, _: Voice) -> bytes:
+        """Raises BrokenVoiceFile."""
+        return read_audio(self._path / key)
+
+    def create(self, key: str, voice: Voice, audio: bytes) -> Stamp:
+        """Raises FileExistsError, OSError."""
+        path, content = self._path / key, packed(voice, audio)
+        for _ in range(TRIES - 1):
+            # Where locks do not reach other machines, one that starts takes this file for a dead server's.
+            with contextlib.suppress(FileNotFoundError):
+                write_new(path, content)
+                break
+        else:
+            write_new(path, content)
+        return _stamp(path) or ()
+
+    def delete(self, key: str) -> None:
+        """Raises OSError."""
+        delete_file(self._path / key)
+
+    def settle(self, voices: Collection[Voice]) -> None:
+        """Nothing is kept beside the files."""
+
+    def remembered(self) -> list[Voice]:
+        """Nothing: what can be read is here."""
+        return []
+
+    def _facts(self, key: str) -> Voice | BrokenVoiceFile | None:
         try:
-            voice = read_voice(path)
-            clean_name(voice.name)
-        except (BrokenVoiceFile, InvalidVoiceName) as error:
-            log.warning("not a whole voice, left out", path=str(path), reason=str(error))
-            before = self._files.get(path)
-            return _File(stamp, None if before is None else before.voice, whole=False)
-        return _File(stamp, voice, whole=True)
+            return read_voice(self._path / key)
+        except BrokenVoiceFile as error:
+            return error if (self._path / key).exists() else None
 
-    def _arrange(self, news: Iterable[Path] = ()) -> None:
-        """Of two files with one name the first counts, by the files' names."""
-        entries: dict[str, Entry] = {}
-        for path, file in sorted(self._files.items(), key=lambda item: item[0]):
-            if file.voice is None:
-                continue
-            first = entries.setdefault(name_key(file.voice.name), Entry(file.voice, path))
-            if first.path != path and path in news:
-                log.warning("a second voice of the same name, left out", path=str(path), voice=file.voice.name)
-        self.entries = entries
+    def _settled_at(self, changed_at: int | None) -> int | None:
+        """The folder's time, where that has been the same for long enough, by our own clock."""
+        if changed_at is None:
+            self._seen = None
+        elif self._seen is None or self._seen[0] != changed_at:
+            self._seen = changed_at, time.monotonic()
+        elif time.monotonic() - self._seen[1] > SETTLED_S:
+            return changed_at
+        return None
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -138,5 +123,12 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _changed_at(folder: Path) -> int | None:
-    stamp = _stamp(folder)
-    return None if stamp is None else stamp[0]
+    """None where it is not there. It is opened: a time that is only asked for may be half a minute old on NFS."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)

@@ -1,13 +1,13 @@
 """The stored voices: which there are, and their prompts, decoded when first needed and kept within bounds."""
 
+import contextlib
 import hashlib
+import itertools
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 import anyio
@@ -17,6 +17,7 @@ import structlog
 from cosyserve.errors import (
     InvalidPrompt,
     NoHelper,
+    ServiceError,
     StorageFailed,
     TooManyVoices,
     Unavailable,
@@ -24,28 +25,26 @@ from cosyserve.errors import (
     UploadTooLarge,
     VoiceExists,
     VoiceNotFound,
+    VoicesUnreachable,
 )
 from cosyserve.protocol import Prompt
 from cosyserve.settings.sections import VoiceSettings
+from cosyserve.voices.catalogue import Catalogue, Entry
 from cosyserve.voices.containers import container_of
-from cosyserve.voices.files import (
-    SUFFIX,
-    BrokenVoiceFile,
-    Voice,
-    delete_voice,
-    read_audio,
-    remove_parts,
-    write_voice,
-)
-from cosyserve.voices.folder import Entry, VoiceFolder
-from cosyserve.voices.names import DEFAULT_VOICE, clean_name, file_stem, name_key
+from cosyserve.voices.files import SUFFIX, BrokenVoiceFile, Voice
+from cosyserve.voices.names import DEFAULT_VOICE, STOCK_VOICES, clean_name, file_stem, name_key
+from cosyserve.voices.prompt_cache import PromptCache
 from cosyserve.voices.prompts import Decoder, PromptLost, Reserve
+from cosyserve.voices.shelf import ShelfLost, open_shelf
 
 MAX_NOTE_CHARS = 1000
 """Of what is stored about a voice and used by nobody here: its description and consent."""
 DECODING_THREADS = 4
-RESCAN_S = 2.0
-"""How often the folder is looked at."""
+LOOKING_THREADS = 4
+RETRY_S = 1.0
+"""How often a store is looked for that cannot be reached."""
+NARROW = 64
+"""Where fewer places are left than this, they are counted again when one was taken: other servers take some too."""
 
 Result = TypeVar("Result")
 Args = TypeVarTuple("Args")
@@ -67,16 +66,18 @@ class Upload:
 
 
 class VoiceStore:
-    """One folder of voice files. Every method may block on the disk, and may be called from any thread.
+    """The voices of one shelf. Every method may block on it, and may be called from any thread.
 
-    What others do to the folder is seen by `rescan`.
+    What other servers and people do to the shelf is seen by `rescan`.
     """
 
     def __init__(self, settings: VoiceSettings, decoder: Decoder) -> None:
+        """Raises SettingsError where a package is missing that `voices.url` needs."""
         self._settings = settings
         self._decoder = decoder
         self._lock = threading.Lock()
-        self._folder = VoiceFolder(settings.dir)
+        self._shelf = open_shelf(settings)
+        self._catalogue = Catalogue(self._shelf)
         self._prompts = PromptCache(settings.max_cached_bytes)
 
     async def in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:
@@ -87,13 +88,15 @@ class VoiceStore:
     def _decoding(self) -> anyio.CapacityLimiter:
         return anyio.CapacityLimiter(DECODING_THREADS)
 
+    @cached_property
+    def _looking(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(LOOKING_THREADS)
+
     def load(self) -> None:
-        """Find the voices that the folder has, and decode those of `voices.preload`. Not before the log is set up."""
-        try:
-            remove_parts(self._settings.dir)
-        except OSError as error:
-            log.warning("remains of unfinished uploads could not be removed", reason=str(error))
+        """Find the voices that there are, and decode those of `voices.preload`. Not before the log is set up."""
+        self._shelf.open()
         self.rescan()
+        self._catalogue.recall()
         self.preload(self._settings.preload)
 
     def preload(self, names: Iterable[str]) -> None:
@@ -107,29 +110,37 @@ class VoiceStore:
         self._prompts.set_limit(settings.max_cached_bytes)
 
     def rescan(self) -> None:
-        """See which files have come to the folder, have changed, or have gone."""
+        """See which voices have come to the shelf, have changed, or have gone."""
         with self._lock:
-            self._folder.look()
+            self._catalogue.look()
 
     async def watch(self) -> None:
         """Do so every few seconds, until cancelled."""
-        while True:
-            await anyio.sleep(RESCAN_S)
-            await anyio.to_thread.run_sync(self.rescan, abandon_on_cancel=True)
+        for turn in itertools.count(1):
+            await anyio.sleep(RETRY_S if self._catalogue.lost else self._shelf.period_s)
+            look = self.rescan if turn % self._shelf.thorough_every == 0 else self._look_for_news
+            await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
 
     async def look_for(self, name: str) -> None:
-        """Do so now, if nobody is known by that name."""
+        """Do so now, if nobody is known by that name. Raises VoicesUnreachable where it cannot be told.
+
+        OpenAI's names always mean somebody: whoever asks for one does not wait for a look.
+        """
         key = name_key(name)
-        if key not in self._folder.entries and key not in {"", DEFAULT_VOICE}:
-            await anyio.to_thread.run_sync(self._look_for_news)
+        if key in self._catalogue.entries or key in {"", DEFAULT_VOICE, *STOCK_VOICES}:
+            return
+        if not self._catalogue.lost:
+            await anyio.to_thread.run_sync(self._look_for_news, name, limiter=self._looking)
+        if key not in self._catalogue.entries:
+            self._check_reach()
 
     def listing(self) -> list[Voice]:
         """All of them, by name."""
-        return sorted((entry.voice for entry in self._folder.entries.values()), key=lambda voice: voice.name)
+        return sorted((entry.voice for entry in self._catalogue.entries.values()), key=lambda voice: voice.name)
 
     def find(self, name: str) -> Voice | None:
         """The voice that answers to the name."""
-        entry = self._folder.entries.get(name_key(name))
+        entry = self._catalogue.entries.get(name_key(name))
         return None if entry is None else entry.voice
 
     def add(self, upload: Upload, reserve: Reserve | None = None) -> Voice:
@@ -143,6 +154,7 @@ class VoiceStore:
             raise UploadTooLarge(
                 f"{upload.param} has {size} bytes: the limit is {most} (voices.max_bytes)", param=upload.param
             )
+        self._check_reach()
         self._check_room(name)
         prompt = self._decoder.decode_in_thread(upload.audio, upload.param, reserve)
         voice = Voice(
@@ -158,47 +170,47 @@ class VoiceStore:
             description=upload.description,
             consent=upload.consent,
         )
-        path = self._settings.dir / f"{file_stem(name)}{SUFFIX}"
         with self._lock:
             # Again: another upload may have been quicker, or another server.
-            self._folder.look()
+            self._check_reach()
+            self._catalogue.look()
+            self._check_reach()
             self._check_room(name)
-            try:
-                write_voice(path, voice, upload.audio)
-            except OSError as error:
-                _log_refusal("a voice could not be stored", name, path, error)
-                raise StorageFailed(f"the voice could not be stored: {error.strerror or 'see the log'}") from error
-            self._folder.put(path, voice)
+            self._keep(voice, upload.audio)
         self._prompts.put(voice.digest, prompt)
         return voice
 
     def delete(self, name: str) -> Voice:
-        """Forget it; requests that speak with it already have what they need. Raises VoiceNotFound, StorageFailed."""
+        """Forget it; requests that speak with it already have what they need.
+
+        Raises VoiceNotFound, StorageFailed, VoicesUnreachable.
+        """
         with self._lock:
+            self._check_reach()
             entry = self._entry(name)
-            try:
-                delete_voice(entry.path)
-            except OSError as error:
-                _log_refusal("a voice could not be deleted", entry.voice.name, entry.path, error)
-                raise StorageFailed(f"the voice could not be deleted: {error.strerror or 'see the log'}") from error
-            self._folder.drop(entry.path)
+            with self._refusals("deleted", entry):
+                self._shelf.delete(entry.key)
+            self._catalogue.drop(entry.key)
         return entry.voice
 
     def audio(self, name: str) -> tuple[Voice, bytes]:
-        """The audio file as it was uploaded. Raises VoiceNotFound, UnreadableVoice."""
+        """The audio file as it was uploaded. Raises VoiceNotFound, UnreadableVoice, VoicesUnreachable."""
         while True:
             entry = self._entry(name)
             try:
-                audio = read_audio(entry.path)
+                audio = self._shelf.read_audio(entry.key, entry.voice)
                 if _digest(audio) == entry.voice.digest:
                     return entry.voice, audio
                 reason = "the audio is not what was uploaded"
             except BrokenVoiceFile as error:
                 reason = str(error)
+            except ShelfLost as error:
+                raise self._lost(error) from error
             # Deleted meanwhile, or deleted and uploaded anew? Then what is there now counts.
             self.rescan()
-            if self._folder.entries.get(name_key(name)) == entry:
-                raise _unreadable(entry, reason)
+            if self._catalogue.entries.get(name_key(name)) == entry:
+                self._check_reach()
+                raise self._unreadable(entry, reason)
 
     def prompt(self, name: str) -> tuple[Voice, Prompt]:
         """The voice and its prompt. Raises VoiceNotFound, UnreadableVoice, Unavailable."""
@@ -212,7 +224,7 @@ class VoiceStore:
             # It was decoded when it came: something has happened to the helper, not to the voice.
             raise NoHelper(f"the stored voice {voice.name!r}: {error.message}") from error
         except InvalidPrompt as error:
-            raise _unreadable(self._entry(name), error.message) from error
+            raise self._unreadable(self._entry(name), error.message) from error
         self._prompts.put(voice.digest, prompt)
         return voice, prompt
 
@@ -224,7 +236,7 @@ class VoiceStore:
 
     def _entry(self, name: str) -> Entry:
         try:
-            return self._folder.entries[name_key(name)]
+            return self._catalogue.entries[name_key(name)]
         except KeyError:
             raise _not_found(name) from None
 
@@ -233,14 +245,80 @@ class VoiceStore:
         if taken is not None:
             alike = "" if taken.name == name else f", which {name!r} is too easily taken for"
             raise VoiceExists(f"there is a voice {taken.name!r} already{alike}: delete it first", param="name")
-        count = len(self._folder.entries)
+        count = len(self._catalogue.entries)
         if count >= self._settings.max_count:
-            raise TooManyVoices(f"there are {count} voices already (voices.max_count): delete one first")
+            raise self._too_many(count)
 
-    def _look_for_news(self) -> None:
+    def _keep(self, voice: Voice, audio: bytes) -> None:
+        """Store it where nobody else has its name, and the limit leaves room for it and for what others store now."""
+        entry = Entry(voice, f"{file_stem(voice.name)}{SUFFIX}")
+        try:
+            with self._refusals("stored", entry):
+                stamp = self._shelf.create(entry.key, voice, audio)
+        except FileExistsError as error:
+            raise self._taken(entry) from error
+        self._catalogue.put(entry.key, voice, stamp)
+        if len(self._catalogue.entries) > self._settings.max_count - NARROW:
+            self._count_again(entry)
+
+    def _taken(self, entry: Entry) -> ServiceError:
+        """Another server was quicker, or what is no voice has the key."""
+        name = entry.voice.name
+        self._catalogue.look()
+        if self._catalogue.is_broken(entry.key):
+            log.error("what is no voice is in a voice's place", voice=name, file=self._shown(entry))
+            return StorageFailed("a damaged file is in the voice's place: the server's log has its name")
+        return VoiceExists(f"there is a voice {name!r} already: another server was quicker", param="name")
+
+    def _count_again(self, entry: Entry) -> None:
+        """Servers that store at one time do not see each other before: whoever finds too many takes its own back."""
+        self._catalogue.look()
+        count = len(self._catalogue.entries)
+        if count <= self._settings.max_count:
+            return
+        with self._refusals("deleted", entry):
+            self._shelf.delete(entry.key)
+        self._catalogue.drop(entry.key)
+        raise self._too_many(count - 1)
+
+    def _check_reach(self) -> None:
+        """Raises VoicesUnreachable, where that is known: nobody waits for what the last one has waited for in vain."""
+        if self._catalogue.lost:
+            raise VoicesUnreachable("the store of the voices cannot be reached: try again shortly")
+
+    def _lost(self, error: ShelfLost) -> VoicesUnreachable:
+        self._catalogue.lose(str(error))
+        return VoicesUnreachable("the store of the voices cannot be reached: try again shortly")
+
+    @contextlib.contextmanager
+    def _refusals(self, done: str, entry: Entry) -> Iterator[None]:
+        """What the shelf says, in words for the client."""
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except OSError as error:
+            # Its reason is enough: no fault of ours has a trace to show.
+            what = f"a voice could not be {done}"
+            log.error(what, voice=entry.voice.name, file=self._shown(entry), reason=str(error))  # noqa: TRY400
+            raise StorageFailed(f"the voice could not be {done}: {error.strerror or 'see the log'}") from error
+        except ShelfLost as error:
+            raise self._lost(error) from error
+
+    def _unreadable(self, entry: Entry, reason: str) -> UnreadableVoice:
+        name = entry.voice.name
+        log.error("a stored voice cannot be read", voice=name, file=self._shown(entry), reason=reason)
+        return UnreadableVoice(f"the stored voice {name!r} cannot be read: delete it and upload it again")
+
+    def _shown(self, entry: Entry) -> str:
+        return f"{self._shelf.place}/{entry.key}"
+
+    def _too_many(self, count: int) -> TooManyVoices:
+        return TooManyVoices(f"there are {count} voices already (voices.max_count): delete one first")
+
+    def _look_for_news(self, name: str = "") -> None:
         with self._lock:
-            if self._folder.has_news():
-                self._folder.look()
+            self._catalogue.look_for(f"{file_stem(name)}{SUFFIX}")
 
     def _preload(self, name: str) -> None:
         try:
@@ -249,56 +327,8 @@ class VoiceStore:
             log.warning("a voice of voices.preload is not there", voice=name, reason=error.message)
 
 
-class PromptCache:
-    """Decoded prompts by the hash of their files, the ones used longest ago dropped first. Safe in threads."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._lock = threading.Lock()
-        self._prompts: OrderedDict[str, Prompt] = OrderedDict()
-        self._held_bytes = 0
-
-    def set_limit(self, limit_bytes: int) -> None:
-        """So much from the next prompt on."""
-        self._limit_bytes = limit_bytes
-
-    @property
-    def held_bytes(self) -> int:
-        """What the samples take."""
-        return self._held_bytes
-
-    def get(self, digest: str) -> Prompt | None:
-        """The prompt, where it is held."""
-        with self._lock:
-            if digest in self._prompts:
-                self._prompts.move_to_end(digest)
-            return self._prompts.get(digest)
-
-    def put(self, digest: str, prompt: Prompt) -> None:
-        """Hold it, and drop others for it."""
-        with self._lock:
-            if digest in self._prompts:
-                return
-            self._prompts[digest] = prompt
-            self._held_bytes += prompt.samples.nbytes
-            while self._held_bytes > self._limit_bytes:
-                _, dropped = self._prompts.popitem(last=False)
-                self._held_bytes -= dropped.samples.nbytes
-
-
 def _digest(audio: bytes) -> str:
     return hashlib.blake2b(audio, digest_size=16).hexdigest()
-
-
-def _log_refusal(event: str, name: str, path: Path, error: OSError) -> None:
-    """The disk's, for which its reason is enough: no fault of ours has a trace to show."""
-    log.error(event, voice=name, path=str(path), reason=str(error))
-
-
-def _unreadable(entry: Entry, reason: str) -> UnreadableVoice:
-    name = entry.voice.name
-    log.error("a stored voice cannot be read", voice=name, path=str(entry.path), reason=reason)
-    return UnreadableVoice(f"the stored voice {name!r} cannot be read: delete it and upload it again")
 
 
 def _not_found(name: str) -> VoiceNotFound:

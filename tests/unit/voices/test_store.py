@@ -24,9 +24,10 @@ from cosyserve.errors import (
 )
 from cosyserve.protocol import Prompt
 from cosyserve.settings.sections import VoiceSettings
-from cosyserve.voices.files import SUFFIX, write_voice
+from cosyserve.voices.files import SUFFIX, packed, write_new
+from cosyserve.voices.prompt_cache import PromptCache
 from cosyserve.voices.prompts import Decoder
-from cosyserve.voices.store import PromptCache, Upload, VoiceStore
+from cosyserve.voices.store import Upload, VoiceStore
 from tests import sounds
 
 AUDIO = sounds.prompt()
@@ -235,7 +236,7 @@ class TestDamage:
     @pytest.mark.parametrize("name", ["default", "../bob", ""])
     def test_a_file_whose_voice_has_no_proper_name(self, store: Store, folder: Path, name: str) -> None:
         voice = store(folder).add(Upload("bob", AUDIO))
-        write_voice(folder / "other.voice", voice.model_copy(update={"name": name}), AUDIO)
+        write_new(folder / "other.voice", packed(voice.model_copy(update={"name": name}), AUDIO))
         assert store(folder).listing() == [voice]
 
     def test_of_two_files_with_one_name_the_first_counts(self, store: Store, folder: Path) -> None:
