@@ -99,7 +99,7 @@ def _one_write_at_a_time(app: Wsgi) -> Wsgi:
 
 
 def _serve(port: int) -> None:
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import run_simple
 
     run_simple("127.0.0.1", port, _one_write_at_a_time(DomainDispatcherApplication(create_backend_app)), threaded=True)

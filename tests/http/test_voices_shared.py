@@ -99,6 +99,7 @@ def test_both_killed_at_random_while_voices_come_in(new_server: NewServer, tmp_p
             """By one of the two, until somebody has it."""
             name, content = f"voice-{number}", audio(2 * number + place)
             answer = wait_for(lambda: post(servers[place], name, content), "an answer", poll_s=0.2)
+            assert answer is not None
             if answer.status_code == 201:
                 acknowledged.setdefault(name, []).append(content)
             else:

@@ -85,7 +85,7 @@ class Catalogue:
 
     def lose(self, reason: str) -> None:
         """Somebody found that the shelf cannot be reached; the next look may find it again."""
-        if reason != self.lost:
+        if not self.lost:
             log.warning("the store of the voices cannot be reached", place=self._shelf.place, reason=reason)
         self.lost = reason
 
