@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.imagined import Solved
-from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3
+from cosyserve_workers.native.models import COSYVOICE2
 from cosyserve_workers.native.networks import Plan
-from cosyserve_workers.native.vocoder import causal_stream, stream
+from cosyserve_workers.native.vocoder.windows import REACHES
 
 Row = list[float]
 
@@ -48,7 +48,7 @@ class Costs:
     @property
     def awaited(self) -> int:
         """How many frames of mel the model's vocoder waits for beyond those that it gives."""
-        return causal_stream.RIGHT_FRAMES if self.model == COSYVOICE3.name else stream.RIGHT_FRAMES
+        return next(reach.right for model, reach in REACHES.items() if model.name == self.model)
 
     def plan_for(self, streams: int) -> Plan:
         """The like for so many streams."""

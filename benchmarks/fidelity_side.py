@@ -30,11 +30,8 @@ from cosyserve_workers.native.lm.weights import QWEN_FOLDER, load_weights
 from cosyserve_workers.native.models import COSYVOICE3, ModelFolder, model_in
 from cosyserve_workers.native.precision import Precision
 from cosyserve_workers.native.utterances import Segment
-from cosyserve_workers.native.vocoder.causal import CausalHift
-from cosyserve_workers.native.vocoder.causal_source import SteppedSource
 from cosyserve_workers.native.vocoder.hift import Hift
-from cosyserve_workers.native.vocoder.reach import Span
-from cosyserve_workers.native.vocoder.source import HarmonicSource
+from cosyserve_workers.native.vocoder.stream import source_of
 from cosyserve_workers.native.vocoder.weights import HiftWeights
 from cosyserve_workers.text import SYSTEM_PROMPT
 from cosyserve_workers.torch_device import find_device
@@ -42,7 +39,6 @@ from cosyserve_workers.torch_device import find_device
 if TYPE_CHECKING:
     from cosyserve_workers.native.text.tokenizer import TextTokenizer
 
-AnyHift = Hift | CausalHift
 RECORDING = Path(__file__).parents[1] / "asset" / "zero_shot_prompt.wav"
 TRANSCRIPT = "希望你以后能够做的比我还好呦。"
 """What is said in the recording."""
@@ -103,11 +99,7 @@ def recording() -> Prompt:
 
 def excitation(model_dir: Path, pitch: Tensor) -> Tensor:
     """The vocoder's source for a pitch, [480 frames], the same whenever it is asked for."""
-    model = model_in(model_dir)
-    weights = HiftWeights(model_dir, CPU, model)
-    if model is COSYVOICE3:
-        return SteppedSource.of(weights).make(pitch.float(), 0.0, 0)[0]
-    return HarmonicSource.of(weights).whole(pitch, seed=0)
+    return source_of(HiftWeights(model_dir, CPU, model_in(model_dir))).whole(pitch, seed=0)
 
 
 class Native:
@@ -150,10 +142,9 @@ class Native:
         """On one lane."""
         return Flow.load(self._folder, self._device, self._precision.dtype, model=self._model)
 
-    def vocoder(self) -> AnyHift:
+    def vocoder(self) -> Hift:
         """Without its streams."""
-        kind: type[AnyHift] = CausalHift if self._model is COSYVOICE3 else Hift
-        return kind(HiftWeights(self._folder, self._device, self._model), self._precision.vocoder)
+        return Hift(HiftWeights(self._folder, self._device, self._model), self._precision.vocoder)
 
     def scores(self, segment: Segment, tokens: Sequence[int]) -> Tensor:
         """As `Side`."""
@@ -191,16 +182,13 @@ def run_flow(flow: Flow, voice: VoiceFeatures, tokens: Tensor) -> Tensor:
     )
 
 
-def pitch_of(hift: AnyHift, mel: Tensor) -> Tensor:
+def pitch_of(hift: Hift, mel: Tensor) -> Tensor:
     """[80, frames] to [frames] Hz."""
-    pitch = hift.pitch(mel[None], final=True) if isinstance(hift, CausalHift) else hift.pitch(mel[None])
-    return pitch[0].cpu()
+    return hift.pitch(mel[None])[0].cpu()
 
 
-def run_vocoder(hift: AnyHift, mel: Tensor, source: Tensor) -> Tensor:
+def run_vocoder(hift: Hift, mel: Tensor, source: Tensor) -> Tensor:
     """[80, frames] with its source to sound, [480 frames]."""
-    if isinstance(hift, CausalHift):
-        return hift.decode(mel[None], source[None], Span(0, mel.shape[1]), final=True)[0].float().cpu()
     return hift.decode(mel[None], source[None])[0].float().cpu()
 
 

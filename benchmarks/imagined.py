@@ -17,10 +17,12 @@ from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.weights import STOP
 from cosyserve_workers.native.memory_plan import Room, plan_memory
+from cosyserve_workers.native.models import COSYVOICE2
 from cosyserve_workers.native.networks import Networks, Plan
 from cosyserve_workers.native.transfers import Fetched
-from cosyserve_workers.native.vocoder.stream import RIGHT_FRAMES, VocoderStep
+from cosyserve_workers.native.vocoder.stream import VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
+from cosyserve_workers.native.vocoder.windows import REACHES
 
 NOTHING = torch.zeros(0)
 ENDLESS = 2**60
@@ -54,7 +56,7 @@ class Imagined:
     tokens: how many each stream says. awaited: frames that the vocoder waits for.
     """
 
-    def __init__(self, cost: Cost, plan: Plan, tokens: int, awaited: int = RIGHT_FRAMES) -> None:
+    def __init__(self, cost: Cost, plan: Plan, tokens: int, awaited: int = REACHES[COSYVOICE2].right) -> None:
         self.seconds = 0.0
         self.slots = plan.slots
         self.lengths = [0] * plan.slots
@@ -164,7 +166,7 @@ class _Vocoder:
         del seed
         return [0]
 
-    def advance(self, steps: Sequence[VocoderStep[Any]]) -> list[Tensor]:
+    def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
         """As `Vocoder`, sound without numbers."""
         made = []
         for stream, mel, final in cast("Any", steps):

@@ -17,7 +17,6 @@ from cosyserve_workers.native.flow.sizes import CHUNK_TOKENS
 from cosyserve_workers.native.lm.program import TokenProgram
 from cosyserve_workers.native.lm.sampling import Sampler
 from cosyserve_workers.native.networks import Networks
-from cosyserve_workers.native.vocoder.causal_stream import CausalVocoder
 from cosyserve_workers.native.vocoder.stream import Vocoder
 
 PARTS: dict[tuple[type, str], str] = {
@@ -32,7 +31,6 @@ PARTS: dict[tuple[type, str], str] = {
     (Flow, "voice_state"): "voice",
     (Flow, "advance"): "solve",
     (Vocoder, "advance"): "vocoder",
-    (CausalVocoder, "advance"): "vocoder",
     (Networks, "prefill"): "prefill turn",
     (Networks, "decode"): "decode turn",
     (Networks, "collect"): "tokens",

@@ -11,10 +11,11 @@ from benchmarks.company import TEXT_TOKENS, voice_of
 from benchmarks.imagined import Cost, Imagined
 from benchmarks.takes import Heard, Stream, Take
 from cosyserve_workers.native.driver import collect, prefill
+from cosyserve_workers.native.models import COSYVOICE2
 from cosyserve_workers.native.networks import Plan
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
 from cosyserve_workers.native.utterances import Request, Segment
-from cosyserve_workers.native.vocoder.stream import RIGHT_FRAMES
+from cosyserve_workers.native.vocoder.windows import REACHES
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Simulation:
     """
 
     def __init__(
-        self, cost: Cost, plan: Plan, take: Take, arrivals: Sequence[float], awaited: int = RIGHT_FRAMES
+        self, cost: Cost, plan: Plan, take: Take, arrivals: Sequence[float], awaited: int = REACHES[COSYVOICE2].right
     ) -> None:
         self.turns: list[Turn] = []
         self._imagined = Imagined(cost, plan, take.tokens, awaited)

@@ -158,7 +158,7 @@ class MelTap:
             self.state_bytes = max(self.state_bytes, networks.state_bytes)
             return sounds
 
-        def advance_and_note(steps: Sequence[VocoderStep[Any]]) -> list[Tensor]:
+        def advance_and_note(steps: Sequence[VocoderStep]) -> list[Tensor]:
             for step in steps:
                 spoken[id(step.stream)] = step.mel
             return advance(steps)

@@ -22,6 +22,7 @@ from cosyserve_workers.native.flow.weights import Weights  # noqa: E402
 from cosyserve_workers.native.half_vocoder import load_vocoder  # noqa: E402
 from cosyserve_workers.native.kernels import paged_triton  # noqa: E402
 from cosyserve_workers.native.kernels.paged import Pages  # noqa: E402
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import VocoderStep  # noqa: E402
 from tests.model.conftest import ROOT, first  # noqa: E402
 
@@ -124,11 +125,16 @@ def test_it_launches_as_much_for_one_as_for_two(alone: list[Counted], counted: l
     assert launches(alone, program) == launches(counted, program)
 
 
-def test_sound_costs_the_same_launches_for_every_batch(small_checkpoint: Path) -> None:
+@pytest.mark.parametrize("model", [COSYVOICE2, COSYVOICE3], ids=["2", "3"])
+def test_sound_costs_the_same_launches_for_every_batch(
+    small_checkpoint: Path, small_checkpoint_3: Path, model: Model
+) -> None:
     """Whether streams begin, go on or end, and whoever is there: the small network has the layers of the full one."""
     counts = set()
     with nowhere() as counter:
-        vocoder, _ = load_vocoder(small_checkpoint, GPU, torch.float32)
+        folder = small_checkpoint if model is COSYVOICE2 else small_checkpoint_3
+        vocoder, _ = load_vocoder(folder, GPU, torch.float32, model)
+        vocoder.reserve(200)
         assert not torch.backends.cudnn.allow_tf32
         for rows in (1, 2, 3, 5, 16):
             streams = [vocoder.open(seed) for seed in range(rows)]

@@ -21,8 +21,7 @@ from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.lm.silence import SILENT  # noqa: E402
 from cosyserve_workers.native.loading import create  # noqa: E402
 from cosyserve_workers.native.models import COSYVOICE3  # noqa: E402
-from cosyserve_workers.native.vocoder.causal_stream import CausalVocoder  # noqa: E402
-from cosyserve_workers.native.vocoder.stream import VocoderStep  # noqa: E402
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 from tests.model.native.test_engine import Listening, config, difference, requests, say  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -105,7 +104,7 @@ def test_the_stream_is_what_one_pass_gives_of_the_tokens_that_are_kept(
     flow = Flow.load(small_checkpoint_3, CPU, torch.float32, model=COSYVOICE3)
     voice = flow.voice_state(features.speech_tokens, features.mel, features.embedding, most_bytes=0)
     (mel,) = flow.advance([FlowStep(flow.open(voice), torch.tensor(kept), final=True, keep=False)])
-    vocoder = CausalVocoder.load(small_checkpoint_3, CPU, torch.float32)
+    vocoder = Vocoder.load(small_checkpoint_3, CPU, torch.float32, COSYVOICE3)
     (whole,) = vocoder.advance([VocoderStep(vocoder.open(0), mel, final=True)])
     assert difference(streamed, whole.numpy()) < 1e-3
 

@@ -2,17 +2,13 @@
 
 import logging
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.cuda_graphs import Record
 from cosyserve_workers.native.features.spectra import mel
-from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
-from cosyserve_workers.native.vocoder.causal_stream import CausalVocoder
+from cosyserve_workers.native.models import COSYVOICE2, Model
 from cosyserve_workers.native.vocoder.source import SAMPLE_RATE
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from cosyserve_workers.native.vocoder.weights import HiftWeights
@@ -24,29 +20,9 @@ NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 log = logging.getLogger(__name__)
 
 
-class AnyVocoder(Protocol):
-    """Of either model."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of its convolutions."""
-
-    def reserve(self, frames: int) -> None:
-        """Make what is shared ready for segments of so many frames."""
-
-    def record(self, record: Record) -> None:
-        """Take graphs from now on, where there are programs of fixed sizes."""
-
-    def open(self, seed: int) -> Any:
-        """A new segment."""
-
-    def advance(self, steps: Sequence[VocoderStep[Any]]) -> list[Tensor]:
-        """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
-
-
 def load_vocoder(
     model_dir: Path, device: torch.device, dtype: torch.dtype, model: Model = COSYVOICE2
-) -> tuple[AnyVocoder, str]:
+) -> tuple[Vocoder, str]:
     """Read `hift.pt`, to run in `dtype` or, where that is heard, in float32. Returns it and what it runs in, in words.
 
     Raises LoadError.
@@ -54,11 +30,10 @@ def load_vocoder(
     # Else convolutions in float32 keep ten bits of it on a GPU, and that is heard.
     torch.backends.cudnn.allow_tf32 = False
     weights = HiftWeights(model_dir, device, model)
-    kind: type[CausalVocoder | Vocoder] = CausalVocoder if model is COSYVOICE3 else Vocoder
-    exact = kind.of(weights, torch.float32)
+    exact = Vocoder.of(weights, torch.float32)
     if dtype == torch.float32:
         return exact, NAMES[dtype]
-    half = kind.of(weights, dtype)
+    half = Vocoder.of(weights, dtype)
     ratio = signal_to_noise(exact, half, device)
     # Not a number, where something overflows, is not enough either.
     if ratio >= LEAST_SNR_DB:
@@ -69,7 +44,7 @@ def load_vocoder(
 
 
 @torch.inference_mode()
-def signal_to_noise(exact: AnyVocoder, half: AnyVocoder, device: torch.device) -> float:
+def signal_to_noise(exact: Vocoder, half: Vocoder, device: torch.device) -> float:
     """How far the sound of one is from another's, in dB. Their pitch is float64, and so their source is the same."""
     heard = _buzz().to(device)
     wanted, got = (vocoder.advance([VocoderStep(vocoder.open(0), heard, final=True)])[0] for vocoder in (exact, half))

@@ -21,7 +21,7 @@ from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.rescue import Rescue
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
 from cosyserve_workers.native.flow.width_choice import measure_widths
-from cosyserve_workers.native.half_vocoder import NAMES, AnyVocoder, load_vocoder
+from cosyserve_workers.native.half_vocoder import NAMES, load_vocoder
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.model import LanguageModel
 from cosyserve_workers.native.lm.openings import Openings
@@ -36,8 +36,7 @@ from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
 from cosyserve_workers.native.state_budget import VoiceStates
 from cosyserve_workers.native.transfers import Fetched
 from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Spoken, Voice
-from cosyserve_workers.native.vocoder.causal_stream import CausalVocoderStream
-from cosyserve_workers.native.vocoder.stream import VocoderStep, VocoderStream
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096
 """Of the language model, for each stream: an instruction, 30 s of a prompt with its text, and the longest segment."""
@@ -90,7 +89,7 @@ class _Models(NamedTuple):
     lm: LanguageModel
     program: TokenProgram
     flow: Flow
-    vocoder: AnyVocoder
+    vocoder: Vocoder
 
 
 class Networks:
@@ -330,7 +329,7 @@ class Networks:
             spoken.flow.state_bytes for request in self._requests.values() for spoken in request.segments if spoken.flow
         )
 
-    def _voice_of(self, request: Request, spoken: Spoken) -> VocoderStream | CausalVocoderStream:
+    def _voice_of(self, request: Request, spoken: Spoken) -> VocoderStream:
         if spoken.vocoder is None:
             noise = np.random.SeedSequence((request.seed, spoken.index)).generate_state(1)
             spoken.vocoder = self._vocoder.open(int(noise[0]))

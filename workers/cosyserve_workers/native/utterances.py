@@ -15,7 +15,6 @@ from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lm.attention import KeysAndValues
 from cosyserve_workers.native.lm.silence import Silence
 from cosyserve_workers.native.scheduler import Chunk
-from cosyserve_workers.native.vocoder.causal_stream import CausalVocoderStream
 from cosyserve_workers.native.vocoder.stream import VocoderStream
 
 
@@ -85,7 +84,7 @@ class Spoken:
     handed_on: int = 0
     """How many of the tokens the flow has."""
     flow: FlowStream | None = None
-    vocoder: VocoderStream | CausalVocoderStream | None = None
+    vocoder: VocoderStream | None = None
     stretch: Stretch | None = None
 
     @property

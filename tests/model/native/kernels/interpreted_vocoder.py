@@ -13,24 +13,28 @@ from cosyserve_workers.native.kernels.excitation_triton import FusedExcitation, 
 from cosyserve_workers.native.kernels.noise import GOLDEN, Noise, key_of, signed
 from cosyserve_workers.native.kernels.snake import Snakes
 from cosyserve_workers.native.kernels.snake_triton import FusedSnakes
+from cosyserve_workers.native.kernels.steps import Steps
+from cosyserve_workers.native.kernels.steps_triton import FusedSteps
 from tests.model.native.kernels.interpreted import difference, draw, run
 
 
 def snakes(dice: torch.Generator) -> float:
     """Any number of rows, channels and samples, as loud as a vocoder ever is, with ends anywhere or none."""
     rows, channels, samples = draw(dice, 1, 4), draw(dice, 1, 5), draw(dice, 1, 2500)
-    x, out = torch.randn((2, rows, channels, samples), generator=dice) * 10.0 ** draw(dice, -1, 4)
+    # What comes from a convolution may be a part of something longer.
+    begins, more = draw(dice, 0, 3), draw(dice, 0, 3)
+    longer = torch.randn((2, rows, channels, begins + samples + more), generator=dice) * 10.0 ** draw(dice, -1, 4)
     alpha = torch.randn(channels, generator=dice)
     stride = draw(dice, 1, 4)
     inside = (torch.rand((rows, 1, samples * stride), generator=dice) > 0.3).float()[..., ::stride]
     ends = inside if draw(dice, 0, 3) else None
-    ours, twin = FusedSnakes(), Snakes()
-    pairs = [
-        (ours.begin(x, alpha), twin.begin(x, alpha)),
-        (ours.between(out.clone(), ends), twin.between(out.clone(), ends)),
-        *zip(ours.join(x, out.clone(), ends, alpha), twin.join(x, out.clone(), ends, alpha), strict=True),
-    ]
-    return max(difference(got, wanted) for got, wanted in pairs)
+    made = []
+    for snakes_of in (FusedSnakes(), Snakes()):
+        x, out = longer.clone()[..., begins : begins + samples]
+        made.append([snakes_of.begin(x, alpha), snakes_of.between(out.clone(), ends), snakes_of.between(out, ends)])
+        x, out = longer.clone()[..., begins : begins + samples]
+        made[-1] += snakes_of.join(x, out, ends, alpha)
+    return max(difference(got, wanted) for got, wanted in zip(*made, strict=True))
 
 
 def excitation(dice: torch.Generator) -> float:
@@ -39,6 +43,19 @@ def excitation(dice: torch.Generator) -> float:
     weight, bias = torch.randn((1, 9), generator=dice) * 0.5, torch.randn(1, generator=dice) * 0.1
     ours, twin = (kind(weight, bias, 480) for kind in (FusedExcitation, Excitation))
     return difference(ours.make(phase, places), twin.make(phase, places))
+
+
+def steps(dice: torch.Generator) -> float:
+    """Any number of rows and frames of any pitch, whose noise is anywhere in the table or beyond its ends."""
+    rows, frames, lines = draw(dice, 1, 4), draw(dice, 1, 6), draw(dice, 1, 9)
+    f0 = torch.rand((rows, frames), generator=dice, dtype=torch.float64) * 400
+    f0 *= torch.rand((rows, frames), generator=dice) > 0.3
+    turns = torch.rand((rows, frames + 1), generator=dice, dtype=torch.float64)[:, 1:] * 90
+    table = torch.rand((lines, 480), generator=dice)
+    begins = torch.tensor([[draw(dice, -4, lines + 2), 0] for _ in range(rows)])[:, 0]
+    weight, bias = torch.randn((1, 9), generator=dice) * 5, torch.randn(1, generator=dice) * 0.1
+    ours, twin = (kind(weight, bias) for kind in (FusedSteps, Steps))
+    return difference(ours.make(f0, turns, table, begins), twin.make(f0, turns, table, begins))
 
 
 @triton.jit
@@ -76,4 +93,4 @@ def stretch(dice: torch.Generator) -> tuple[Phase, Tensor]:
 
 
 if __name__ == "__main__":
-    run(snakes=snakes, excitation=excitation, noise=noise)
+    run(snakes=snakes, excitation=excitation, noise=noise, steps=steps)

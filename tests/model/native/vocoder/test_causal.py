@@ -11,14 +11,15 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
-from cosyserve_workers.native.vocoder.causal import CausalHift
 from cosyserve_workers.native.vocoder.causal_source import FixedNoise, SteppedSource, rows
-from cosyserve_workers.native.vocoder.causal_stream import RIGHT_FRAMES, CausalVocoder
-from cosyserve_workers.native.vocoder.stream import VocoderStep
+from cosyserve_workers.native.vocoder.source import Places
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
+from cosyserve_workers.native.vocoder.windows import KEPT_FRAMES, REACHES, Windows
 from tests.model.native.vocoder.causal_reference import VocoderReference
 
 CPU = torch.device("cpu")
+REACH = REACHES[COSYVOICE3]
 FRAMES = 131
 TOLERANCE = 1e-4
 PITCH_LAYERS = [(80, 512, 4), *[(512, 512, 3)] * 4, (512, 1, 1)]
@@ -26,8 +27,15 @@ PITCH_LAYERS = [(80, 512, 4), *[(512, 512, 3)] * 4, (512, 1, 1)]
 
 
 @pytest.fixture(scope="module")
-def vocoder(small_checkpoint_3: Path) -> CausalVocoder:
-    return CausalVocoder.load(small_checkpoint_3, CPU, torch.float32)
+def plain(small_checkpoint_3: Path) -> Vocoder:
+    """As on a CPU: its windows are as long as they have to be."""
+    return Vocoder.load(small_checkpoint_3, CPU, torch.float32, COSYVOICE3)
+
+
+@pytest.fixture(scope="module", params=[None, KEPT_FRAMES], ids=["cpu", "gpu"])
+def vocoder(plain: Vocoder, request: pytest.FixtureRequest) -> Vocoder:
+    """With the windows of either device."""
+    return Vocoder(plain._hift, plain._source, Windows(REACH, request.param))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,7 @@ def table() -> Tensor:
     return next(rows([(80, 32, 4), *[(32, 32, 3)] * 4, (32, 1, 1)], 9)).double()
 
 
-def speak(vocoder: CausalVocoder, mel: Tensor, cuts: Sequence[int]) -> list[Tensor]:
+def speak(vocoder: Vocoder, mel: Tensor, cuts: Sequence[int]) -> list[Tensor]:
     """The sound of the mel in pieces of these lengths."""
     stream = vocoder.open(0)
     pieces = torch.split(mel, list(cuts), dim=1)
@@ -60,12 +68,12 @@ def worst(got: Tensor, wanted: Tensor) -> float:
     return float((got - wanted).abs().max() / wanted.abs().max())
 
 
-def test_pitch_is_the_references(vocoder: CausalVocoder, reference: VocoderReference, mel: Tensor) -> None:
+def test_pitch_is_the_references(plain: Vocoder, reference: VocoderReference, mel: Tensor) -> None:
     wanted = reference.pitch(mel)
     assert 0.2 < (wanted > 10).double().mean() < 0.95
     with torch.inference_mode():
-        assert worst(vocoder._hift.pitch(mel[None], final=True)[0], wanted) < 1e-6
-        assert worst(vocoder._hift.pitch(mel[None, :, :70], final=False)[0], wanted[:67]) < 1e-6
+        assert worst(plain._hift.pitch(mel[None])[0], wanted) < 1e-6
+        assert worst(plain._hift.pitch(mel[None, :, :70])[0, : 70 - REACH.settles], wanted[:67]) < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -74,20 +82,20 @@ def test_pitch_is_the_references(vocoder: CausalVocoder, reference: VocoderRefer
     ids=lambda cuts: "-".join(map(str, cuts[:5])),
 )
 def test_pieces_are_the_sound_of_one_pass(
-    vocoder: CausalVocoder, reference: VocoderReference, mel: Tensor, table: Tensor, cuts: list[int]
+    vocoder: Vocoder, reference: VocoderReference, mel: Tensor, table: Tensor, cuts: list[int]
 ) -> None:
     wanted = reference.sound(mel, table[: FRAMES * SAMPLES_PER_FRAME])
     audio = speak(vocoder, mel, cuts)
     assert worst(torch.cat(audio), wanted) < TOLERANCE
     known = [sum(cuts[: index + 1]) for index in range(len(cuts) - 1)]
     said = torch.tensor([len(piece) // SAMPLES_PER_FRAME for piece in audio]).cumsum(0).tolist()
-    assert said == [*(max(frames - RIGHT_FRAMES, 0) for frames in known), FRAMES], "a frame came later than it could"
+    assert said == [*(max(frames - REACH.right, 0) for frames in known), FRAMES], "a frame came later than it could"
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_the_full_size_gives_the_sound_of_one_pass(full_checkpoint_3: Path, mel: Tensor) -> None:
-    vocoder = CausalVocoder.load(full_checkpoint_3, CPU, torch.float32)
+    vocoder = Vocoder.load(full_checkpoint_3, CPU, torch.float32, COSYVOICE3)
     reference = VocoderReference(torch.load(full_checkpoint_3 / "hift.pt", weights_only=True))
     noise = next(rows(PITCH_LAYERS, 9)).double()[: FRAMES * SAMPLES_PER_FRAME]
     assert worst(torch.cat(speak(vocoder, mel, [50, 50, 31])), reference.sound(mel, noise)) < TOLERANCE
@@ -95,13 +103,13 @@ def test_the_full_size_gives_the_sound_of_one_pass(full_checkpoint_3: Path, mel:
 
 @pytest.mark.parametrize("frames", range(1, 9))
 def test_the_shortest_segments(
-    vocoder: CausalVocoder, reference: VocoderReference, mel: Tensor, table: Tensor, frames: int
+    vocoder: Vocoder, reference: VocoderReference, mel: Tensor, table: Tensor, frames: int
 ) -> None:
     wanted = reference.sound(mel[:, :frames], table[: frames * SAMPLES_PER_FRAME])
     assert worst(torch.cat(speak(vocoder, mel[:, :frames], [frames - 1, 1])), wanted) < TOLERANCE
 
 
-def test_streams_in_one_batch_are_as_alone(vocoder: CausalVocoder, mel: Tensor) -> None:
+def test_streams_in_one_batch_are_as_alone(vocoder: Vocoder, mel: Tensor) -> None:
     mels = [mel, mel.flip(1), mel.roll(7, 1)]
     cuts = [[50, 81], [51, 80], [50, 81]]
     streams = [vocoder.open(0) for _ in mels]
@@ -124,7 +132,7 @@ def test_the_other_models_vocoder_is_refused(small_checkpoint_3: Path, tmp_path:
     state[name] = torch.nn.functional.pad(state[name], (1, 1))
     torch.save(state, tmp_path / "hift.pt")
     with pytest.raises(LoadError, match="not a CosyVoice3 vocoder"):
-        CausalVocoder.load(tmp_path, CPU, torch.float32)
+        Vocoder.load(tmp_path, CPU, torch.float32, COSYVOICE3)
 
 
 @pytest.mark.parametrize(("model", "folder"), [(COSYVOICE2, "small_checkpoint_3"), (COSYVOICE3, "small_checkpoint")])
@@ -142,11 +150,14 @@ class TestSource:
     WEIGHT, BIAS = torch.linspace(1, 0.2, 9)[None], torch.tensor([0.01])
 
     def made(self, f0: Tensor, cuts: list[int], noise: FixedNoise) -> Tensor:
-        source, turns = SteppedSource(self.WEIGHT, self.BIAS, noise), 0.0
+        source, turns = SteppedSource(self.WEIGHT, self.BIAS, noise), torch.zeros(1, dtype=torch.float64)
+        source.reserve(len(f0))
         parts, start = [], 0
         for part in torch.split(f0, cuts):
-            made, turns = source.make(part, turns, start)  # type: ignore[assignment]
-            parts.append(made)
+            number = torch.tensor([start])
+            made, after = source.make(part[None].double(), Places(turns, number, number))
+            turns = after[:, -1].frac()
+            parts.append(made[0])
             start += len(part)
         return torch.cat(parts)
 
@@ -186,10 +197,7 @@ def test_the_table_is_what_upstream_draws() -> None:
 def test_noise_is_drawn_as_far_as_it_is_needed() -> None:
     early, late = (FixedNoise(torch.ones(1, 9), PITCH_LAYERS) for _ in range(2))
     late.reserve(700)
-    assert torch.equal(late.between(690, 700), early.between(690, 700))
-    assert torch.equal(late.between(0, 5), early.between(0, 5))
-
-
-def test_reach_is_worked_out_from_the_kernels(small_checkpoint_3: Path) -> None:
-    hift = CausalHift(HiftWeights(small_checkpoint_3, CPU, COSYVOICE3))
-    assert hift.left_frames == 29
+    early.reserve(10)
+    early.reserve(690)
+    assert torch.equal(late.mixed, early.mixed)
+    assert (late.mixed[:700] > 0).all()

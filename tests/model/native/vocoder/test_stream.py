@@ -10,14 +10,16 @@ from torch import Tensor
 
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.kernels.noise import Noise, key_of
+from cosyserve_workers.native.models import COSYVOICE2
 from cosyserve_workers.native.vocoder.ends import MaskedEnds
 from cosyserve_workers.native.vocoder.reach import Span
 from cosyserve_workers.native.vocoder.source import SAMPLE_RATE, HarmonicSource, Places
-from cosyserve_workers.native.vocoder.stream import KEPT_FRAMES, REACH, Vocoder, VocoderStep
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from cosyserve_workers.native.vocoder.weights import FILE_NAME, SAMPLES_PER_FRAME
-from cosyserve_workers.native.vocoder.windows import Windows
+from cosyserve_workers.native.vocoder.windows import KEPT_FRAMES, REACHES, Windows
 
 CPU = torch.device("cpu")
+REACH = REACHES[COSYVOICE2]
 FRAMES = 151
 pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own, on import
 

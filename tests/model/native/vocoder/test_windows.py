@@ -12,23 +12,25 @@ from torch import Tensor  # noqa: E402
 
 from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
 from cosyserve_workers.native.cuda_graphs import COUNTS  # noqa: E402
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3  # noqa: E402
 from cosyserve_workers.native.vocoder import program  # noqa: E402
 from cosyserve_workers.native.vocoder.program import Carried, Numbers  # noqa: E402
 from cosyserve_workers.native.vocoder.reach import Span  # noqa: E402
-from cosyserve_workers.native.vocoder.stream import OF_ONE_LENGTH, REACH, Vocoder, VocoderStep  # noqa: E402
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME  # noqa: E402
-from cosyserve_workers.native.vocoder.windows import BUCKETS, Shape, Windows  # noqa: E402
+from cosyserve_workers.native.vocoder.windows import BUCKETS, KEPT_FRAMES, REACHES, Shape, Windows  # noqa: E402
 from tests.model.native.recording import Recorder  # noqa: E402
 
 CPU = torch.device("cpu")
-AS_NEEDED = Windows(REACH)
-ALL = Shape(80, Span(16, 66))
+OF_ONE_LENGTH = [Windows(reach, KEPT_FRAMES) for reach in REACHES.values()]
+AS_NEEDED = [Windows(reach) for reach in REACHES.values()]
+ALL = [Shape(80, Span(16, 66)), Shape(84, Span(29, 79))]
 
 
-@pytest.mark.parametrize("windows", [OF_ONE_LENGTH, AS_NEEDED, Windows(REACH, 7)])
+@pytest.mark.parametrize("windows", [*OF_ONE_LENGTH, *AS_NEEDED, *(Windows(reach, 7) for reach in REACHES.values())])
 @pytest.mark.parametrize("seed", range(20))
 def test_every_frame_is_given_once_with_all_that_it_looks_to(windows: Windows, seed: int) -> None:
-    dice = random.Random(seed)
+    dice, reach = random.Random(seed), windows.reach
     given = known = 0
     final = False
     while not final:
@@ -39,27 +41,30 @@ def test_every_frame_is_given_once_with_all_that_it_looks_to(windows: Windows, s
             signal = window.signal(known)
             assert window.start + kept.start == given
             assert 0 < window.given <= kept.end - kept.start
-            assert window.start <= max(given - REACH.left, 0)
+            assert window.start <= max(given - reach.left, 0)
             assert window.start + signal.start == max(window.start, 0)
             given += window.given
-            assert window.start + signal.end >= min(given + REACH.right, known)
+            assert window.start + signal.end >= min(given + reach.right, known)
             assert windows.kept or signal == Span(0, window.shape.frames)
-        assert given == (known if final else max(known - REACH.right, 0))
+        assert given == (known if final else max(known - reach.right, 0))
 
 
-def test_windows_of_one_length_have_one_shape() -> None:
-    assert {window.shape for known in (1, 15, 400) for window in OF_ONE_LENGTH.cut(0, known, final=True)} == {ALL}
-    assert OF_ONE_LENGTH.shape == ALL
-    assert AS_NEEDED.shape is None
+@pytest.mark.parametrize(("windows", "shape"), list(zip(OF_ONE_LENGTH, ALL, strict=True)))
+def test_windows_of_one_length_have_one_shape(windows: Windows, shape: Shape) -> None:
+    assert {window.shape for known in (1, 15, 400) for window in windows.cut(0, known, final=True)} == {shape}
+    assert windows.shape == shape
+    assert Windows(windows.reach).shape is None
+    assert Windows(windows.reach).of_one_length == windows
 
 
 def test_batches_are_filled_to_a_program() -> None:
     rows = list(range(35))
-    assert [len(batch) for batch in OF_ONE_LENGTH.batches(rows)] == [16, 16, 3]
-    assert [len(OF_ONE_LENGTH.filled(rows[:count])) for count in (1, 2, 3, 5, 9, 16)] == [1, 2, 4, 8, 16, 16]
-    assert OF_ONE_LENGTH.filled([7, 8, 9]) == [7, 8, 9, 9]
-    assert [len(batch) for batch in AS_NEEDED.batches(rows)] == [35]
-    assert AS_NEEDED.filled([7, 8, 9]) == [7, 8, 9]
+    programs, as_needed = OF_ONE_LENGTH[0], AS_NEEDED[0]
+    assert [len(batch) for batch in programs.batches(rows)] == [16, 16, 3]
+    assert [len(programs.filled(rows[:count])) for count in (1, 2, 3, 5, 9, 16)] == [1, 2, 4, 8, 16, 16]
+    assert programs.filled([7, 8, 9]) == [7, 8, 9, 9]
+    assert [len(batch) for batch in as_needed.batches(rows)] == [35]
+    assert as_needed.filled([7, 8, 9]) == [7, 8, 9]
 
 
 class Seen:
@@ -75,10 +80,11 @@ class Seen:
         return self._run(shape, mel, numbers, carried)
 
 
-@pytest.fixture(scope="module")
-def vocoder(small_checkpoint: Path) -> Vocoder:
-    plain = Vocoder.load(small_checkpoint, CPU, torch.float32)
-    return Vocoder(plain._hift, plain._source, OF_ONE_LENGTH)
+@pytest.fixture(scope="module", params=[COSYVOICE2, COSYVOICE3], ids=["2", "3"])
+def vocoder(small_checkpoint: Path, small_checkpoint_3: Path, request: pytest.FixtureRequest) -> Vocoder:
+    folder = small_checkpoint if request.param is COSYVOICE2 else small_checkpoint_3
+    plain = Vocoder.load(folder, CPU, torch.float32, request.param)
+    return Vocoder(plain._hift, plain._source, plain._windows.of_one_length)
 
 
 @pytest.fixture
@@ -105,7 +111,7 @@ def a_day(vocoder: Vocoder, dice: random.Random, turns: int) -> int:
     return given
 
 
-def step_of(stream: Any, pace: Stretch, dice: random.Random) -> VocoderStep[Any]:
+def step_of(stream: Any, pace: Stretch, dice: random.Random) -> VocoderStep:
     final = dice.random() < 0.4
     frames = dice.choice([1, 2, 20, 46, 50, 68, 100])
     return VocoderStep(stream, pace.push(torch.randn(1, 80, frames), last=final)[0], final)
@@ -114,17 +120,18 @@ def step_of(stream: Any, pace: Stretch, dice: random.Random) -> VocoderStep[Any]
 def test_no_other_shape_reaches_the_network(vocoder: Vocoder, seen: Seen) -> None:
     """Whatever the lengths, the paces, the beginnings and ends, and who is there."""
     assert a_day(vocoder, random.Random(5), turns=12) > 1000
-    assert seen.shapes <= set(declared())
+    assert seen.shapes <= set(declared(vocoder._windows))
     assert len(seen.shapes) >= 4
 
 
-def declared() -> Sequence[Any]:
+def declared(windows: Windows) -> Sequence[Any]:
+    assert windows.shape is not None
     return [
         (
-            ALL,
-            ((rows, 80, ALL.frames), torch.float32),
+            windows.shape,
+            ((rows, 80, windows.shape.frames), torch.float32),
             ((rows, len(Numbers._fields)), torch.int64),
-            ((rows, REACH.carried), torch.float64),
+            ((rows, windows.reach.carried), torch.float64),
             ((rows,), torch.float64),
         )
         for rows in BUCKETS
@@ -141,16 +148,21 @@ def test_company_changes_nothing(vocoder: Vocoder) -> None:
     assert got.shape == wanted.shape
     assert (got - wanted).abs().max() / wanted.abs().max() < 1e-4
     assert torch.allclose(alone.carried.turns, beside.carried.turns)
-    assert (alone.known, alone.given) == (beside.known, beside.given) == (200, 200 - REACH.right)
+    assert (alone.known, alone.given) == (beside.known, beside.given) == (200, 200 - vocoder._windows.reach.right)
 
 
+@pytest.mark.parametrize(
+    "vocoder",
+    [pytest.param(COSYVOICE2, marks=pytest.mark.full, id="2"), pytest.param(COSYVOICE3, id="3")],
+    indirect=True,
+)
 def test_each_number_of_windows_has_its_graph_from_the_beginning(
     vocoder: Vocoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = BUCKETS[:2]
     monkeypatch.setattr(program, "BUCKETS", few)
     recorder = Recorder()
-    recorded = Vocoder(vocoder._hift, vocoder._source)
+    recorded = Vocoder(vocoder._hift, vocoder._source, Windows(vocoder._windows.reach))
     recorded.record(recorder)
     assert recorder.recorded == len(few)
     counts, replayed = dict(COUNTS), recorder.replayed

@@ -55,7 +55,7 @@ class FusedExcitation(Excitation):
 
 
 @triton.jit
-def _sine_of(turns: tl.tensor) -> tl.tensor:
+def sine_of(turns: tl.tensor) -> tl.tensor:
     """Of float64 turns, in float32."""
     halves = tl.floor(turns * 2.0 + 0.5)
     wave = sine(((turns - halves * 0.5) * 6.283185307179586).to(tl.float32))
@@ -77,7 +77,7 @@ def normals(state: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
     bits = _shifted(bits, _SHIFT_3, _LEFT_3)
     angle = ((bits << 32) >> 32).to(tl.float64) * _WORD
     radius = tl.sqrt(-2.0 * tl.log((bits >> 32).to(tl.float64) * _WORD + _HALF).to(tl.float32))
-    return radius * _sine_of(angle + 0.25), radius * _sine_of(angle)
+    return radius * sine_of(angle + 0.25), radius * sine_of(angle)
 
 
 @triton.jit(do_not_specialize=["frames", "centres_row", "noise_row"])
@@ -119,8 +119,8 @@ def excitation_kernel(
     state = tl.load(noise + row * noise_row) + pair.to(tl.int64) * HARMONICS * _GOLDEN
     for harmonic in range(HARMONICS):
         share = tl.load(weight + harmonic).to(tl.float32)
-        first += share * _sine_of(turns * (harmonic + 1))
-        second += share * _sine_of((turns + slope) * (harmonic + 1))
+        first += share * sine_of(turns * (harmonic + 1))
+        second += share * sine_of((turns + slope) * (harmonic + 1))
         cosine, wave = normals(state)
         first_noise += share * cosine
         second_noise += share * wave
@@ -130,10 +130,11 @@ def excitation_kernel(
     level = tl.where(voiced, _VOICED_NOISE, _UNVOICED_NOISE)
     at = out + row.to(tl.int64) * frames * FRAME + 2 * pair
     constant = tl.load(bias)
-    tl.store(at, _tanh(first * loud + first_noise * level + constant), mask=there)
-    tl.store(at + 1, _tanh(second * loud + second_noise * level + constant), mask=there)
+    tl.store(at, tanh(first * loud + first_noise * level + constant), mask=there)
+    tl.store(at + 1, tanh(second * loud + second_noise * level + constant), mask=there)
 
 
 @triton.jit
-def _tanh(x: tl.tensor) -> tl.tensor:
+def tanh(x: tl.tensor) -> tl.tensor:
+    """Of a float32 number."""
     return 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)

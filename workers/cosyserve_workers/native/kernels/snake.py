@@ -52,4 +52,5 @@ def only(x: Tensor, inside: Tensor | None) -> Tensor:
 
 def _snake(z: Tensor) -> Tensor:
     sine = z.sin()
-    return z.addcmul_(sine, sine)
+    # What is given may be a part of something longer: what is returned is not.
+    return torch.addcmul(z, sine, sine, out=sine)

@@ -1,13 +1,15 @@
-"""HiFT's residual blocks: snakes (arXiv:2006.08195) and convolutions, with noughts where there is no signal."""
+"""HiFT's parts: residual blocks of snakes (arXiv:2006.08195) and convolutions, and what brings them to more samples."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from cosyserve_workers.native.kernels.snake import Snakes, add
+from cosyserve_workers.native.models import COSYVOICE2, Model
+from cosyserve_workers.native.vocoder.reach import Sides
 from cosyserve_workers.native.vocoder.weights import Convolution, HiftWeights
 
 DILATIONS = (1, 3, 5)
@@ -29,23 +31,20 @@ class _Unit:
     plain: Convolution
 
     @property
-    def reach(self) -> int:
-        """What a sample depends on to either side."""
-        return reach_of(self.dilated) * self.dilation + reach_of(self.plain)
+    def looks(self) -> Sides:
+        """What a sample depends on."""
+        return self.dilated.looks.times(self.dilation).plus(self.plain.looks)
 
 
 class Block:
-    """Three units with growing dilation.
+    """Three units with growing dilation."""
 
-    looks_back: whether a sample depends on those before it alone, as far back as else to both sides together.
-    """
-
-    def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype, *, looks_back: bool = False) -> None:
+    def __init__(self, weights: HiftWeights, name: str, dtype: torch.dtype) -> None:
         self._units = [_unit(weights, name, index, dtype) for index in range(len(DILATIONS))]
         self._snakes = Snakes.pick(self._units[0].alpha.device)
-        self._convolve = look_back if looks_back else convolve
-        self.reach = sum(unit.reach for unit in self._units) * (2 if looks_back else 1)
-        """What a sample depends on to either side, or before it."""
+        first, second, third = (unit.looks for unit in self._units)
+        self.looks = first.plus(second).plus(third)
+        """What a sample depends on."""
 
     def __call__(self, x: Tensor, inside: Tensor | None = None) -> Tensor:
         """[b, channels, n] to the same. inside: as `Ends.inside`; x is 0 elsewhere, and so is what is made of it."""
@@ -58,20 +57,19 @@ class Block:
 
     def _unit(self, unit: _Unit, snake: Tensor, inside: Tensor | None) -> Tensor:
         """What it adds to its input, of which this is the first snake."""
-        inner = self._convolve(snake, unit.dilated, unit.dilation)
-        return self._convolve(self._snakes.between(inner, inside), unit.plain)
+        inner = convolve(snake, unit.dilated, unit.dilation)
+        return convolve(self._snakes.between(inner, inside), unit.plain)
 
 
 def _unit(weights: HiftWeights, name: str, index: int, dtype: torch.dtype) -> _Unit:
     first, second = (_alpha(weights, f"{name}.activations{which}.{index}.alpha") for which in (1, 2))
     dilated = weights.convolution(f"{name}.convs1.{index}")
     plain = weights.convolution(f"{name}.convs2.{index}")
-    return _Unit(
-        first.to(dtype),
-        Convolution(dilated.weight * second[:, None, None] / first[:, None], dilated.bias * second).to(dtype),
-        DILATIONS[index],
-        Convolution(plain.weight / second[:, None], plain.bias).to(dtype),
+    dilated = replace(
+        dilated, weight=dilated.weight * second[:, None, None] / first[:, None], bias=dilated.bias * second
     )
+    plain = replace(plain, weight=plain.weight / second[:, None])
+    return _Unit(first.to(dtype), dilated.to(dtype), DILATIONS[index], plain.to(dtype))
 
 
 def _alpha(weights: HiftWeights, name: str) -> Tensor:
@@ -79,21 +77,47 @@ def _alpha(weights: HiftWeights, name: str) -> Tensor:
     return torch.where(alpha.abs() < SMALLEST, SMALLEST, alpha)
 
 
-def reach_of(conv: Convolution) -> int:
-    """What it looks to on either side, undilated."""
-    return (conv.weight.shape[-1] - 1) // 2
-
-
 def convolve(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
-    """Same length out as in."""
-    padding = reach_of(conv) * dilation
-    return F.conv1d(x, conv.weight, conv.bias, padding=padding, dilation=dilation)
+    """Same length out as in, with noughts beyond the ends. What is returned may be a part of something longer."""
+    left, right = (int(side) * dilation for side in conv.looks)
+    # As much on both sides, and what is too much cut off: one operation.
+    padding = max(left, right)
+    out = F.conv1d(x, conv.weight, conv.bias, padding=padding, dilation=dilation)
+    return out[..., padding - left : padding - left + x.shape[-1]]
 
 
-def look_back(x: Tensor, conv: Convolution, dilation: int = 1) -> Tensor:
-    """Same length out as in: each sample sees those before it, and zeros before the first."""
-    back = (conv.weight.shape[-1] - 1) * dilation
-    return F.conv1d(F.pad(x, (back, 0)), conv.weight, conv.bias, dilation=dilation)
+class Upsampling:
+    """`factor` samples of each, by a transposed convolution. before: taps before an input sample's first one."""
+
+    def __init__(self, conv: Convolution, factor: int, before: int) -> None:
+        self._conv, self._factor, self._before = conv, factor, before
+
+    @classmethod
+    def of(cls, conv: Convolution, factor: int, model: Model) -> "Upsampling":
+        """The one of a model's layer."""
+        if model is COSYVOICE2:
+            return cls(conv, factor, (conv.weight.shape[-1] - factor) // 2)
+        # The newer model gives each sample `factor` times, and convolves: of its taps those on one sample add up.
+        outputs, inputs, taps = conv.weight.shape
+        kernel = conv.weight.new_zeros(inputs, outputs, taps + factor - 1)
+        for time in range(factor):
+            kernel[..., time : time + taps] += conv.weight.flip(-1).transpose(0, 1)
+        return cls(Convolution(kernel, conv.bias), factor, 0)
+
+    def to(self, dtype: torch.dtype) -> "Upsampling":
+        """The same in another dtype."""
+        return Upsampling(self._conv.to(dtype), self._factor, self._before)
+
+    @property
+    def looks(self) -> Sides:
+        """What a sample sees, in samples of what comes in."""
+        after = self._conv.weight.shape[-1] - 1 - self._before
+        return Sides(after, self._before).times(1 / self._factor)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[b, inputs, n] to [b, outputs, factor n]."""
+        out = F.conv_transpose1d(x, self._conv.weight, self._conv.bias, self._factor, self._before)
+        return out[..., : self._factor * x.shape[-1]]
 
 
 def add_up(parts: Sequence[Tensor]) -> Tensor:

@@ -6,20 +6,19 @@ turn. The noise lies in [0, 1), depends on a sample's place in its segment alone
 seed changes it.
 """
 
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.kernels.steps import Steps
+from cosyserve_workers.native.vocoder.pitch import LAYERS
+from cosyserve_workers.native.vocoder.source import Places, Source
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
 
 FRAME_RATE = 50
-AMPLITUDE = 0.1
-VOICED_NOISE = 0.003
-UNVOICED_NOISE = AMPLITUDE / 3
-VOICED_ABOVE_HZ = 10.0
-
+MOST_FRAMES = 20_000
+"""Of a segment: the longest one, 96 s, has 19,200 at a quarter of its pace."""
 _FLOW_NOISE = 80 * 15000
 _FLOW_EMBEDDING, _FLOW_SPEAKER = 6561 * 80, (192, 80)
 _BLOCK_FRAMES = 250
@@ -31,29 +30,23 @@ class FixedNoise:
 
     weight: [1, harmonics] of the mixing layer. All harmonics have one level, so their noise is mixed once, and a number
     a sample is kept. pitch_layers: of the pitch network's convolutions (inputs, outputs, taps), then the linear layer.
+    It lies in one place, where graphs read it, and is filled as far as it is needed.
     """
 
     def __init__(self, weight: Tensor, pitch_layers: list[tuple[int, int, int]]) -> None:
         self._weight = weight.double().cpu()
         self._rows = rows(pitch_layers, weight.shape[1])
-        self._device = weight.device
-        self._mixed = torch.zeros(0, SAMPLES_PER_FRAME, device=self._device)
-
-    def between(self, start: int, end: int) -> Tensor:
-        """The mixed noise in these frames of a segment: [end - start, 480] float32."""
-        self.reserve(end)
-        return self._mixed[start:end]
+        self.mixed = torch.zeros(MOST_FRAMES, SAMPLES_PER_FRAME, device=weight.device)
+        """[frames, 480] float32, nought where nothing was reserved."""
+        self._drawn = 0
 
     def reserve(self, frames: int) -> None:
         """Draw as far as segments of so many frames need: 15 ms for a second of sound."""
-        missing = frames - len(self._mixed)
-        if missing > 0:
-            drawn = [self._next() for _ in range(-(-missing // _BLOCK_FRAMES))]
-            self._mixed = torch.cat([self._mixed, *drawn])
-
-    def _next(self) -> Tensor:
-        mixed = next(self._rows).double() @ self._weight.t()
-        return mixed.float().view(_BLOCK_FRAMES, SAMPLES_PER_FRAME).to(self._device)
+        while self._drawn < min(frames, MOST_FRAMES):
+            mixed = next(self._rows).double() @ self._weight.t()
+            block = mixed.float().view(_BLOCK_FRAMES, SAMPLES_PER_FRAME)
+            self.mixed[self._drawn : self._drawn + _BLOCK_FRAMES] = block.to(self.mixed.device)
+            self._drawn += _BLOCK_FRAMES
 
 
 def rows(pitch_layers: list[tuple[int, int, int]], harmonics: int) -> Iterator[Tensor]:
@@ -73,39 +66,32 @@ def rows(pitch_layers: list[tuple[int, int, int]], harmonics: int) -> Iterator[T
         yield torch.empty(_BLOCK_FRAMES * SAMPLES_PER_FRAME, harmonics).uniform_(generator=generator)
 
 
-class SteppedSource:
-    """Makes the source from pitch. bias: [1] of the mixing layer, whose weight `noise` was mixed with."""
+class SteppedSource(Source):
+    """bias: [1] of the mixing layer, whose weight, [1, harmonics], `noise` was mixed with."""
 
     def __init__(self, weight: Tensor, bias: Tensor, noise: FixedNoise) -> None:
-        self._weight = weight.double()
-        self._bias = bias.float()
-        self._multiples = torch.arange(1, weight.shape[1] + 1, dtype=torch.float64, device=weight.device)
+        self._steps = Steps.pick(weight, bias)
         self._noise = noise
 
     @classmethod
     def of(cls, weights: HiftWeights) -> "SteppedSource":
         """The one of a vocoder's weights."""
-        weight, bias = (weights.tensor(f"m_source.l_linear.{name}").float() for name in ("weight", "bias"))
-        shapes = [weights.convolution(f"f0_predictor.condnet.{2 * index}").weight.shape for index in range(5)]
+        weight, bias = (weights.tensor(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
+        shapes = [weights.convolution(name).weight.shape for name in LAYERS]
         layers = [(inputs, outputs, taps) for outputs, inputs, taps in shapes]
         return cls(weight, bias, FixedNoise(weight, [*layers, (layers[-1][1], 1, 1)]))
 
+    def noise_place(self, key: int, frame: int) -> int:
+        """As `Source`: the same for every key."""
+        del key
+        return frame
+
     def reserve(self, frames: int) -> None:
-        """Have the noise ready for segments of so many frames."""
+        """As `Source`."""
         self._noise.reserve(frames)
 
-    def make(self, f0: Tensor, turns: Tensor | float, start: int) -> tuple[Tensor, Tensor | float]:
-        """Continue a segment: f0, [t] Hz, of its frames from `start` on.
-
-        turns: the fundamental's phase before them, mod 1: 0, or what the last call gave. Returns [480 t] float32 and
-        the phase after them.
-        """
-        # A frame moves harmonic k by k f0 480 / 24000 turns.
-        phases = (turns + torch.cumsum(f0.double() / FRAME_RATE, 0)).frac()
-        sines = torch.sin(2 * math.pi * (phases[:, None] * self._multiples).frac())
-        voiced = f0 > VOICED_ABOVE_HZ
-        tone = torch.where(voiced, AMPLITUDE * (sines @ self._weight[0]), 0.0).float()
-        level = torch.where(voiced, VOICED_NOISE, UNVOICED_NOISE)
-        noise = self._noise.between(start, start + len(f0))
-        source = torch.tanh(tone[:, None] + level[:, None] * noise + self._bias)
-        return source.flatten(), phases[-1] if len(f0) else turns
+    def make(self, f0: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+        """As `Source`."""
+        # A frame moves harmonic k by k f0 480 / 24000 turns, and there it stands.
+        turns = torch.cat([places.turns[:, None], f0 / FRAME_RATE], dim=1).cumsum(1)
+        return self._steps.make(f0, turns[:, 1:], self._noise.mixed, places.noise), turns

@@ -1,16 +1,22 @@
-"""HiFT's network: mel to pitch, and mel with a source signal to audio. Stateless; `stream.py` cuts it into pieces."""
+"""HiFT's network: mel to pitch, and mel with a source signal to audio. Stateless; `stream.py` cuts it into pieces.
 
-import math
+The two models' have the same layers. Convolutions of the older one look to both sides; those of the newer one back,
+but for the first, which looks ahead, and it gives samples several times before it convolves.
+"""
+
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from cosyserve_workers.native.kernels.snake import add, only
-from cosyserve_workers.native.vocoder.blocks import Block, add_up, convolve, reach_of
+from cosyserve_workers.native.models import COSYVOICE2
+from cosyserve_workers.native.vocoder.blocks import Block, Upsampling, add_up, convolve
 from cosyserve_workers.native.vocoder.ends import Ends, Masks
 from cosyserve_workers.native.vocoder.fourier import Fourier
-from cosyserve_workers.native.vocoder.reach import Span, StageReach, frames_around
+from cosyserve_workers.native.vocoder.pitch import Pitch
+from cosyserve_workers.native.vocoder.reach import Sides, Span, StageReach, frames_around
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, Convolution, HiftWeights
 
 SLOPE, LAST_SLOPE = 0.1, 0.01
@@ -21,7 +27,7 @@ UNMASKED = Ends()
 
 
 class Hift:
-    """The generator with folded weights (upstream: HiFTGenerator).
+    """The generator with folded weights (upstream: HiFTGenerator, CausalHiFTGenerator).
 
     dtype: of its convolutions; pitch is float64 whatever it is.
     """
@@ -29,40 +35,46 @@ class Hift:
     def __init__(self, weights: HiftWeights, dtype: torch.dtype = torch.float32) -> None:
         self.sizes = sizes = weights.sizes
         self.dtype = dtype
-        self._pitch = [weights.convolution(f"f0_predictor.condnet.{2 * index}").to(torch.float64) for index in range(5)]
-        out = weights.convolution("f0_predictor.classifier").to(torch.float64)
-        self._pitch_out = Convolution(out.weight[..., None], out.bias)
+        self._pitch = Pitch(weights)
         self._pre = weights.convolution("conv_pre").to(dtype)
         stages = range(len(sizes.upsampling))
-        names = [f"ups.{stage}" for stage in stages] + ["conv_post"]
-        self._ups = [self._after_branches(weights.convolution(name), index > 0) for index, name in enumerate(names)]
-        self._post = self._ups.pop()
-        self._source_downs = [weights.convolution(f"source_downs.{stage}").to(dtype) for stage in stages]
+        self._ups = [self._upsampling(weights, stage) for stage in stages]
+        self._post = self._after_branches(weights.convolution("conv_post")).to(dtype)
+        self._source_downs = [self._source_down(weights, stage) for stage in stages]
         self._source_blocks = [Block(weights, f"source_resblocks.{stage}", dtype) for stage in stages]
         self._blocks = [
             [Block(weights, f"resblocks.{stage * sizes.branches + branch}", dtype) for branch in range(sizes.branches)]
             for stage in stages
         ]
         self._reach = [self._stage_reach(stage) for stage in stages]
-        # The last convolution; half a Fourier frame; and one for what is put before the first.
-        last = reach_of(self._post) + sizes.fft // 2 // sizes.hop + 1
         rates = [SAMPLES_PER_FRAME // sizes.hop // stride for stride in sizes.source_strides]
-        self._around = frames_around(self._reach, rates, last)
+        # Half a Fourier frame to either side, each of which is the last convolution's of a sample before it.
+        half = sizes.fft // 2 // sizes.hop
+        self._around = frames_around(self._reach, rates, self._post.looks.plus(Sides(half + 1, half - 1)))
         self.device = self._pre.bias.device
         self._fourier = Fourier(sizes.fft, self.device)
 
-    def _after_branches(self, conv: Convolution, after: bool) -> Convolution:
+    def _upsampling(self, weights: HiftWeights, stage: int) -> Upsampling:
+        conv, factor = weights.convolution(f"ups.{stage}"), self.sizes.upsampling[stage]
+        conv = self._after_branches(conv) if stage else conv
+        return Upsampling.of(conv, factor, weights.model).to(self.dtype)
+
+    def _after_branches(self, conv: Convolution) -> Convolution:
         """What comes in is the sum of branches, of which upstream takes the mean: leaky ReLU lets factors through."""
-        weight = conv.weight / self.sizes.branches if after else conv.weight
-        return Convolution(weight, conv.bias).to(self.dtype)
+        return replace(conv, weight=conv.weight / self.sizes.branches)
+
+    def _source_down(self, weights: HiftWeights, stage: int) -> Convolution:
+        conv, stride = weights.convolution(f"source_downs.{stage}"), self.sizes.source_strides[stage]
+        left = stride // 2 if weights.model is COSYVOICE2 else stride - 1
+        return replace(conv, left=left).to(self.dtype)
 
     def _stage_reach(self, stage: int) -> StageReach:
-        kernel, factor = self._ups[stage].weight.shape[-1], self.sizes.upsampling[stage]
+        blocks = [block.looks for block in self._blocks[stage]]
         return StageReach(
-            up=(kernel - 1 - (kernel - factor) // 2) / factor,
+            up=self._ups[stage].looks,
             # Beside the block, the convolution that brings the source down to the stage's rate.
-            source=1 + self._source_blocks[stage].reach,
-            blocks=max(block.reach for block in self._blocks[stage]),
+            source=self._source_blocks[stage].looks.plus(Sides(1, 1)),
+            blocks=Sides(max(looks.before for looks in blocks), max(looks.after for looks in blocks)),
         )
 
     def masks(self, frames: int) -> Masks:
@@ -71,18 +83,8 @@ class Hift:
         return Masks(frames, rate, self.sizes.hop, self.sizes.fft // 2, self._pre.bias)
 
     def pitch(self, mel: Tensor, ends: Ends = UNMASKED) -> Tensor:
-        """[b, mels, t] to float64 [b, t]: f0 in Hz (upstream: ConvRNNF0Predictor). Each frame sees five to either side.
-
-        Mel, and pitch, is 0 beyond the ends. In float64: phase adds up whatever pitch is off by, and convolutions round
-        differently in windows of different lengths. Measured on a random checkpoint, in float32, five seconds in pieces
-        are off from one pass by 1e-3.
-        """
-        x = mel.double()
-        inside = ends.inside(1, Span(0, mel.shape[-1]))
-        inside = inside if inside is None else inside.double()
-        for conv in self._pitch:
-            x = F.elu(only(convolve(x, conv), inside))
-        return only(convolve(x, self._pitch_out).abs_(), inside).squeeze(1)
+        """[b, mels, t] to float64 [b, t]: f0 in Hz. Mel, and pitch, is 0 beyond the ends."""
+        return self._pitch(mel, ends)
 
     def decode(self, mel: Tensor, source: Tensor, kept: Span | None = None, ends: Ends = UNMASKED) -> Tensor:
         """mel: [b, mels, t]. source: [b, 480 t]. Returns audio [b, 480 n], within AUDIO_LIMIT, of the n frames `kept`.
@@ -106,10 +108,8 @@ class Hift:
 
     def _stage(self, stage: int, x: Tensor, spectrum: Tensor, span: Span, ends: Ends) -> Tensor:
         """Bring the frames `span` to the next rate, and put in what the source has for it."""
-        up, factor, stride = self._ups[stage], self.sizes.upsampling[stage], self.sizes.source_strides[stage]
-        padding = (up.weight.shape[-1] - factor) // 2
-        x = F.conv_transpose1d(F.leaky_relu(x, SLOPE), up.weight, up.bias, factor, padding)
-        if stride == 1:
+        x = self._ups[stage](F.leaky_relu(x, SLOPE))
+        if self.sizes.source_strides[stage] == 1:
             # The last stage. The Fourier frames of n hops are n + 1.
             x = ends.with_one_before(x, span)
         inside = self._inside(ends, stage, span)
@@ -126,9 +126,9 @@ class Hift:
         down, stride = self._source_downs[stage], self.sizes.source_strides[stage]
         hops = SAMPLES_PER_FRAME // self.sizes.hop
         whole = Span(0, spectrum.shape[-1] // hops)
-        around = span.widened(math.ceil(self._reach[stage].source * stride / hops), whole)
+        around = span.widened(self._reach[stage].source.times(stride / hops), whole)
         x = around.cut(spectrum, whole, hops)
-        x = F.conv1d(x, down.weight, down.bias, stride, stride // 2 if stride > 1 else 0)
+        x = F.conv1d(x, down.weight, down.bias, stride, down.left)
         inside = self._inside(ends, stage, around)
         return span.cut(self._source_blocks[stage](only(x, inside), inside), around, hops // stride)
 

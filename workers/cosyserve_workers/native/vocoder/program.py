@@ -9,7 +9,7 @@ from torch import Tensor
 from cosyserve_workers.native.cuda_graphs import Graphs, Record
 from cosyserve_workers.native.vocoder.ends import MaskedEnds
 from cosyserve_workers.native.vocoder.hift import UNMASKED, Hift
-from cosyserve_workers.native.vocoder.source import HarmonicSource, Places
+from cosyserve_workers.native.vocoder.source import Places, Source
 from cosyserve_workers.native.vocoder.windows import BUCKETS, Shape, Windows
 
 _LOUDNESS = -5.0
@@ -48,7 +48,7 @@ class Program:
     record: how a GPU's graphs are made, one for each number of windows of the one length that they all have then.
     """
 
-    def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows, record: Record | None = None) -> None:
+    def __init__(self, hift: Hift, source: Source, windows: Windows, record: Record | None = None) -> None:
         self._hift = hift
         self._source = source
         self._reach = windows.reach

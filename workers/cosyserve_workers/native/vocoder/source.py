@@ -1,4 +1,4 @@
-"""HiFT's excitation: nine harmonics of the pitch where it is voiced, noise where it is not.
+"""CosyVoice2's excitation: nine harmonics of the pitch where it is voiced, noise where it is not.
 
 Upstream's SourceModuleHnNSF2 at 24 kHz, made exact and streaming. There the phase is a float32 cumulative sum over the
 whole utterance, off by 0.05 rad on the ninth harmonic after 20 s; here it is a float64 carried modulo one turn. There
@@ -7,6 +7,7 @@ how the stream was cut, or on the device. Upstream's random initial phase of the
 downsampling skips, and so has no effect: here it is left out.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -32,8 +33,34 @@ class Places(NamedTuple):
     noise: Tensor
 
 
-class HarmonicSource:
-    """Makes the source from pitch. weight: [1, harmonics]; bias: [1]: the mixing layer."""
+class Source(ABC):
+    """Makes the source from pitch."""
+
+    @abstractmethod
+    def noise_place(self, key: int, frame: int) -> int:
+        """Where the noise of a frame lies, for a stream with this key."""
+
+    @abstractmethod
+    def make(self, f0: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+        """f0: [b, t] float64, Hz, 0 beyond the ends.
+
+        Returns [b, 480 t] float32, and turns [b, t + 1], before each frame and after the last.
+        """
+
+    @abstractmethod
+    def reserve(self, frames: int) -> None:
+        """Have the noise ready for segments of so many frames."""
+
+    def whole(self, f0: Tensor, seed: int) -> Tensor:
+        """[t] Hz, a whole stream's, to [480 t] float32."""
+        self.reserve(len(f0))
+        begins = torch.zeros(1, dtype=torch.int64, device=f0.device)
+        noise = torch.full_like(begins, self.noise_place(key_of(seed), 0))
+        return self.make(f0[None].double(), Places(begins.double(), begins, noise))[0][0]
+
+
+class HarmonicSource(Source):
+    """weight: [1, harmonics]; bias: [1]: the mixing layer."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self._excitation = Excitation.pick(weight, bias, SAMPLES_PER_FRAME)
@@ -44,17 +71,14 @@ class HarmonicSource:
         return cls(weights.tensor("m_source.l_linear.weight"), weights.tensor("m_source.l_linear.bias"))
 
     def noise_place(self, key: int, frame: int) -> int:
-        """Where the noise of a frame lies, for a stream with this key."""
+        """As `Source`."""
         return self._excitation.noise.place(key, frame * SAMPLES_PER_FRAME)
 
-    def whole(self, f0: Tensor, seed: int) -> Tensor:
-        """[t] Hz, a whole stream's, to [480 t] float32."""
-        begins = torch.zeros(1, dtype=torch.int64, device=f0.device)
-        noise = torch.full_like(begins, self.noise_place(key_of(seed), 0))
-        return self.make(f0[None], Places(begins.double(), begins, noise))[0][0]
+    def reserve(self, frames: int) -> None:
+        """As `Source`: it is worked out place by place."""
 
     def make(self, f0: Tensor, places: Places) -> tuple[Tensor, Tensor]:
-        """f0: [b, t] Hz, 0 beyond the ends. Returns [b, 480 t] float32, and turns before each frame and after the last.
+        """As `Source`.
 
         Phase is linear between the centres of frames, flat before the first and after the last: so the second half of
         the last frame is what it is if nothing follows.

@@ -1,35 +1,27 @@
 """HiFT in pieces that join to what one pass over the whole gives: no fades, no lost or repeated samples.
 
 Every output sample depends on a bounded stretch of mel frames. So a piece is decoded from a window that reaches some
-frames past it on either side, and only its own samples are kept. Measured on a random checkpoint, cut at every frame,
-against one pass: with 14 frames to come the worst sample is off by 3e-5 of full scale, with 13 by 2e-4.
+frames past it on either side, and only its own samples are kept.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cosyserve_workers.native.cuda_graphs import Record
 from cosyserve_workers.native.kernels.noise import key_of
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
+from cosyserve_workers.native.vocoder.causal_source import SteppedSource
 from cosyserve_workers.native.vocoder.hift import Hift
 from cosyserve_workers.native.vocoder.program import Carried, Numbers, Program
-from cosyserve_workers.native.vocoder.source import HarmonicSource
+from cosyserve_workers.native.vocoder.source import HarmonicSource, Source
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
-from cosyserve_workers.native.vocoder.windows import Reach, Shape, Window, Windows
-
-LEFT_FRAMES, RIGHT_FRAMES = 16, 14
-"""Around what is kept. Those to come cost time, 0.28 s of audio wait for them; those before cost work alone."""
-PITCH_FRAMES = 5
-"""What the pitch of a frame sees on either side."""
-REACH = Reach(LEFT_FRAMES, RIGHT_FRAMES, PITCH_FRAMES)
-KEPT_FRAMES = 50
-"""Of a window on a GPU: a chunk of the flow."""
-OF_ONE_LENGTH = Windows(REACH, KEPT_FRAMES)
+from cosyserve_workers.native.vocoder.windows import REACHES, Shape, Window, Windows
 
 
 @dataclass(slots=True)
@@ -45,13 +37,10 @@ class VocoderStream:
     """How many of them were given out as sound."""
 
 
-OfStream = TypeVar("OfStream")
-
-
-class VocoderStep(NamedTuple, Generic[OfStream]):
+class VocoderStep(NamedTuple):
     """mel: [mels, t] new frames, t may be 0. final: the segment ends with them."""
 
-    stream: OfStream
+    stream: VocoderStream
     mel: Tensor
     final: bool
 
@@ -59,28 +48,27 @@ class VocoderStep(NamedTuple, Generic[OfStream]):
 class Vocoder:
     """Mel in, audio out, many streams in one call."""
 
-    def __init__(self, hift: Hift, source: HarmonicSource, windows: Windows | None = None) -> None:
-        """windows: those that suit the device if None."""
-        on_a_gpu = hift.device.type == "cuda"
-        self._windows = windows or (OF_ONE_LENGTH if on_a_gpu else Windows(REACH))
+    def __init__(self, hift: Hift, source: Source, windows: Windows) -> None:
+        self._windows = windows
         self._hift = hift
         self._source = source
         self._program = Program(hift, source, self._windows)
 
     def record(self, record: Record) -> None:
         """Take graphs from now on, before the first stream."""
-        self._windows = OF_ONE_LENGTH
+        self._windows = self._windows.of_one_length
         self._program = Program(self._hift, self._source, self._windows, record)
 
     @classmethod
-    def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype) -> "Vocoder":
-        """Read `hift.pt`. Raises LoadError."""
-        return cls.of(HiftWeights(model_dir, device), dtype)
+    def load(cls, model_dir: Path, device: torch.device, dtype: torch.dtype, model: Model = COSYVOICE2) -> "Vocoder":
+        """Read a model's `hift.pt`. Raises LoadError."""
+        return cls.of(HiftWeights(model_dir, device, model), dtype)
 
     @classmethod
     def of(cls, weights: HiftWeights, dtype: torch.dtype) -> "Vocoder":
-        """The one of these weights. dtype: of the convolutions."""
-        return cls(Hift(weights, dtype), HarmonicSource.of(weights))
+        """The one of these weights, with the windows that suit the device. dtype: of the convolutions."""
+        hift, windows = Hift(weights, dtype), Windows(REACHES[weights.model])
+        return cls(hift, source_of(weights), windows.of_one_length if hift.device.type == "cuda" else windows)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -88,7 +76,8 @@ class Vocoder:
         return self._hift.dtype
 
     def reserve(self, frames: int) -> None:
-        """Make what is shared ready for segments of so many frames: its noise is worked out place by place."""
+        """Make what is shared ready for segments of so many frames."""
+        self._source.reserve(frames)
 
     def open(self, seed: int) -> VocoderStream:
         """A new segment."""
@@ -98,9 +87,10 @@ class Vocoder:
         return VocoderStream(key_of(seed), mel, Carried(pitch[1:], pitch[0]))
 
     @torch.inference_mode()
-    def advance(self, steps: Sequence[VocoderStep[VocoderStream]]) -> list[Tensor]:
+    def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
         """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
         heard = _Heard(steps)
+        self.reserve(max(step.stream.known for step in steps))
         cut = [self._windows.cut(step.stream.given, step.stream.known, final=step.final) for step in steps]
         audio: list[list[Tensor]] = [[] for _ in steps]
         for turn in zip_longest(*cut):
@@ -129,6 +119,11 @@ class Vocoder:
         return Numbers(window.start, noise, *window.signal(stream.known), window.given, int(stream.given > 0))
 
 
+def source_of(weights: HiftWeights) -> Source:
+    """Their model's."""
+    return SteppedSource.of(weights) if weights.model is COSYVOICE3 else HarmonicSource.of(weights)
+
+
 class _Row(NamedTuple):
     """A window of the stream of a step of that number."""
 
@@ -140,7 +135,7 @@ class _Row(NamedTuple):
 class _Heard:
     """The mel of all steps side by side, which windows are taken from at one go. The streams remember its end."""
 
-    def __init__(self, steps: Sequence[VocoderStep[VocoderStream]]) -> None:
+    def __init__(self, steps: Sequence[VocoderStep]) -> None:
         # What lies beyond a signal's ends is the first frame.
         parts = [steps[0].mel.new_zeros(len(steps[0].mel), 1)]
         self._begins: list[int] = []

@@ -10,6 +10,7 @@ from torch import Tensor
 from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, of_the_other
 from cosyserve_workers.native.state_dicts import read_state_dict
+from cosyserve_workers.native.vocoder.reach import Sides
 
 FILE_NAME = "hift.pt"
 SAMPLES_PER_FRAME = 480
@@ -22,14 +23,20 @@ names."""
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """weight: [out, in, kernel] ([in, out, kernel] where transposed). bias: [out]."""
+    """weight: [out, in, kernel] ([in, out, kernel] where transposed). bias: [out]. left: taps before a sample's own."""
 
     weight: Tensor
     bias: Tensor
+    left: int = 0
+
+    @property
+    def looks(self) -> Sides:
+        """What a sample sees, undilated."""
+        return Sides(self.left, self.weight.shape[-1] - 1 - self.left)
 
     def to(self, dtype: torch.dtype) -> "Convolution":
         """The same in another dtype."""
-        return Convolution(self.weight.to(dtype), self.bias.to(dtype))
+        return Convolution(self.weight.to(dtype), self.bias.to(dtype), self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,8 @@ class HiftWeights:
     """
 
     def __init__(self, model_dir: Path, device: torch.device, model: Model = COSYVOICE2) -> None:
+        self.model = model
         self._path = model_dir / FILE_NAME
-        self._model = model
         # The published file has the training checkpoint's prefix in some releases.
         self._tensors = {
             name.removeprefix("generator."): tensor.to(device, torch.float32, copy=True)
@@ -72,18 +79,26 @@ class HiftWeights:
             return self._tensors[name]
         except KeyError:
             raise LoadError(
-                f"{self._path} is not a {self._model.name} vocoder: it has no {name!r}; download it again"
+                f"{self._path} is not a {self.model.name} vocoder: it has no {name!r}; download it again"
             ) from None
 
-    def convolution(self, name: str) -> Convolution:
-        """A convolution, its weight norm folded in once instead of at each call."""
+    def convolution(self, name: str, dtype: torch.dtype = torch.float32) -> Convolution:
+        """A convolution, its weight norm folded in once instead of at each call. dtype: in which."""
+        bias = self.tensor(f"{name}.bias").to(dtype)
         gain_name = f"{name}.parametrizations.weight.original0"
         if gain_name not in self._tensors:
-            return Convolution(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
-        gain, direction = self.tensor(gain_name), self.tensor(f"{name}.parametrizations.weight.original1")
-        norm = direction.float().flatten(1).norm(dim=1)[:, None, None]
-        weight = (gain.float() * direction.float() / norm).to(direction.dtype)
-        return Convolution(weight, self.tensor(f"{name}.bias"))
+            weight = self.tensor(f"{name}.weight").to(dtype)
+            return Convolution(weight, bias, self._left(name, weight.shape[-1]))
+        names = (gain_name, f"{name}.parametrizations.weight.original1")
+        gain, direction = (self.tensor(part).to(dtype) for part in names)
+        weight = gain * direction / direction.flatten(1).norm(dim=1)[:, None, None]
+        return Convolution(weight, bias, self._left(name, weight.shape[-1]))
+
+    def _left(self, name: str, taps: int) -> int:
+        """The older model looks to both sides; the newer one back, but for the first ones, which look ahead."""
+        if self.model is COSYVOICE2:
+            return (taps - 1) // 2
+        return 0 if name in _FIRST else taps - 1
 
     def count(self, prefix: str) -> int:
         """How many modules the list `prefix` has."""
@@ -92,13 +107,13 @@ class HiftWeights:
 
     def _check(self) -> None:
         found = tuple(self.convolution(name).weight.shape[-1] for name in _FIRST)
-        own = _FIRST_SEE[self._model]
+        own = _FIRST_SEE[self.model]
         if found == own:
             return
         if found in _FIRST_SEE.values():
-            raise of_the_other(self._model, self._path, "vocoder")
+            raise of_the_other(self.model, self._path, "vocoder")
         raise LoadError(
-            f"{self._path} is not a {self._model.name} vocoder (its first convolutions see {found[0]} and {found[1]} "
+            f"{self._path} is not a {self.model.name} vocoder (its first convolutions see {found[0]} and {found[1]} "
             f"frames, not {own[0]} and {own[1]}): all files must be of one model; download the folder again"
         )
 

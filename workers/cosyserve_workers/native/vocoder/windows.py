@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3
 from cosyserve_workers.native.vocoder.reach import Span
 
 BUCKETS = (1, 2, 4, 8, 16)
@@ -20,19 +21,29 @@ Row = TypeVar("Row")
 
 
 class Reach(NamedTuple):
-    """Frames that a frame's sound looks to. pitch: what its pitch sees on either side."""
+    """Frames that a frame's sound looks to. settles: those after a frame that the source in it depends on."""
 
     left: int
     right: int
-    pitch: int
+    settles: int
 
     @property
     def carried(self) -> int:
-        """How many frames' pitch is settled when a window ends, from the first of the next one on.
+        """How many frames' pitch is settled when a window ends, from the first of the next one on."""
+        return self.left + self.right - self.settles
 
-        A settled frame needs its pitch, and its second half the next frame's.
-        """
-        return self.left + self.right - self.pitch - 1
+
+REACHES = {
+    # Measured on a random checkpoint, cut at every frame, against one pass: with 14 frames to come the worst sample is
+    # off by 3e-5 of full scale, with 13 by 2e-4. A frame's pitch sees five to either side, and the second half of its
+    # source the next one's.
+    COSYVOICE2: Reach(left=16, right=14, settles=6),
+    # All that is ever looked to: upstream waits for 8.
+    COSYVOICE3: Reach(left=29, right=5, settles=3),
+}
+"""Frames to come cost time, 0.28 and 0.1 s of sound wait for them; those before cost work alone."""
+KEPT_FRAMES = 50
+"""Of a window on a GPU: a chunk of the flow."""
 
 
 class Shape(NamedTuple):
@@ -60,6 +71,11 @@ class Windows:
 
     reach: Reach
     kept: int | None = None
+
+    @property
+    def of_one_length(self) -> "Windows":
+        """Such as a GPU has."""
+        return Windows(self.reach, KEPT_FRAMES)
 
     def cut(self, given: int, known: int, *, final: bool) -> list[Window]:
         """Cut what can be made into sound by now: of `known` frames those after the first `given`."""
