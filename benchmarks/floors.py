@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.flow.sizes import CONDITION_CHANNELS, EULER_STEPS, GUIDANCE_ROWS, MEL_BINS
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, model_in
 from cosyserve_workers.native.vocoder.weights import HiftWeights
 
 FRAME_RATE = 50
@@ -22,8 +23,13 @@ _REPEATS = 5
 _SQUARE = 2048
 _TALL = (65_536, 4096)
 _OPERATIONS = 2
-_FIRST = ("decoder.estimator.down_blocks.0.0.block1.", "decoder.estimator.down_blocks.0.0.res_conv.")
-"""The convolutions that the estimator's input enters."""
+_FIRST = {
+    COSYVOICE2: ("decoder.estimator.down_blocks.0.0.block1.", "decoder.estimator.down_blocks.0.0.res_conv."),
+    COSYVOICE3: ("decoder.estimator.input_embed.proj.",),
+}
+"""The layers that the estimator's input enters."""
+_TIME = ("mlp", "time_embed", "norm.linear", "norm_out.linear")
+"""Parts of the names of what hears the time alone, which is the same for all frames."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +55,24 @@ class Floors:
     @classmethod
     def of(cls, model_dir: Path) -> "Floors":
         """Read the shapes in a model folder."""
+        model = model_in(model_dir)
         lm, flow = (_matrices(model_dir / name) for name in ("llm.pt", "flow.pt"))
         # The unguided row of the first step is the same for all streams.
         solves = EULER_STEPS * GUIDANCE_ROWS - 1
         estimator = {name: tensor for name, tensor in flow.items() if name.startswith("decoder.estimator.")}
-        # What the step's time goes through is the same for all frames.
-        for_each_solve = _count(estimator, lambda name: "mlp" not in name)
-        first = _count(estimator, lambda name: name.startswith(_FIRST))
+        for_each_solve = _count(estimator, lambda name: not any(part in name for part in _TIME))
+        first = _count(estimator, lambda name: name.startswith(_FIRST[model]))
         # Of its input the noisy mel is the same in both rows of a step; the rest in all steps, and nought in one row.
         mel = first * MEL_BINS // (MEL_BINS + CONDITION_CHANNELS)
         least = solves * (for_each_solve - first) + EULER_STEPS * mel + (first - mel)
         values = [tensor for name, tensor in estimator.items() if name.endswith("to_v.weight")]
         return cls(
             lm_weights=_count(lm, lambda name: ".layers." in name or name.startswith("llm_decoder")),
-            encoder_frame=_OPERATIONS * _encoder_weights(flow),
+            encoder_frame=_OPERATIONS * _ENCODERS[model](flow),
             estimator_frame=_OPERATIONS * least,
             # Queries with keys, then weights with values.
             flow_context=_OPERATIONS * solves * 2 * sum(tensor.shape[0] for tensor in values),
-            vocoder_second=_OPERATIONS * _vocoder_weights(model_dir),
+            vocoder_second=_OPERATIONS * _vocoder_weights(model_dir, model),
         )
 
 
@@ -105,9 +111,17 @@ def _encoder_weights(flow: Mapping[str, Tensor]) -> int:
     return fast - twice + slow // 2
 
 
-def _vocoder_weights(model_dir: Path) -> int:
+def _look_ahead_weights(flow: Mapping[str, Tensor]) -> int:
+    """The same of the newer model, whose encoder is at the tokens' rate alone."""
+    return _count(flow, lambda name: name.startswith("pre_lookahead_layer.")) // 2
+
+
+_ENCODERS = {COSYVOICE2: _encoder_weights, COSYVOICE3: _look_ahead_weights}
+
+
+def _vocoder_weights(model_dir: Path, model: Model) -> int:
     """Weights used for a second of sound, each as often as its rate says."""
-    sizes = HiftWeights(model_dir, torch.device("cpu")).sizes
+    sizes = HiftWeights(model_dir, torch.device("cpu"), model).sizes
     # Of a weight norm's two parts one has the weight's shape; the other, a number for each row, is no weight.
     tensors = {name: tensor for name, tensor in _matrices(model_dir / "hift.pt").items() if "original0" not in name}
 
@@ -117,7 +131,12 @@ def _vocoder_weights(model_dir: Path) -> int:
     rate = FRAME_RATE
     used = rate * (count("conv_pre.") + count("f0_predictor."))
     for level, factor in enumerate(sizes.upsampling):
-        used += rate * count(f"ups.{level}.")
+        up = count(f"ups.{level}.")
+        if model is COSYVOICE3:
+            # Of `factor` samples that are alike the taps add up.
+            taps = tensors[f"ups.{level}.parametrizations.weight.original1"].shape[-1]
+            up = up * (taps + factor - 1) // taps
+        used += rate * up
         rate *= factor
         blocks = [f"resblocks.{level * sizes.branches + branch}." for branch in range(sizes.branches)]
         used += rate * sum(map(count, [*blocks, f"source_resblocks.{level}.", f"source_downs.{level}."]))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.lm.model import LanguageModel
+from cosyserve_workers.native.lm.weights import load_weights
+from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, ModelFolder
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from tests.model.conftest import ROOT
 
@@ -24,39 +26,49 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.fixture(scope="module")
-def floors(small_checkpoint: Path) -> Floors:
-    return Floors.of(small_checkpoint)
+class Bench(NamedTuple):
+    """A folder of a model, and what is said of it."""
+
+    folder: Path
+    model: Model
+    floors: Floors
+
+
+@pytest.fixture(scope="module", params=[COSYVOICE2, COSYVOICE3], ids=["2", "3"])
+def bench(small_checkpoint: Path, small_checkpoint_3: Path, request: pytest.FixtureRequest) -> Bench:
+    folder = small_checkpoint if request.param is COSYVOICE2 else small_checkpoint_3
+    return Bench(folder, request.param, Floors.of(folder))
 
 
 class Products(TorchDispatchMode):
-    """Counts the operations of products with weights, of all that happens while it is entered.
-
-    But not those of oneDNN, which takes the products of float32 on a CPU.
-    """
+    """Counts the operations of products with weights, of all that happens while it is entered."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten.linear.default:
-            inputs, weight = args[:2]
-            self.operations += 2 * inputs.numel() * len(weight)
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        if func in {torch.ops.aten.linear.default, torch.ops.mkldnn._linear_pointwise.default}:
+            self.operations += 2 * args[0].numel() * made.shape[-1]
+        elif func is torch.ops.aten.conv1d.default:
+            self.operations += 2 * made.numel() * args[1][0].numel()
+        return made
 
 
-def test_the_language_models_floor_is_its_products(small_checkpoint: Path, floors: Floors) -> None:
-    model = LanguageModel.load(small_checkpoint, CPU, torch.float64, slots=3, max_tokens=64)
+def test_the_language_models_floor_is_its_products(bench: Bench) -> None:
+    weights = load_weights(ModelFolder(bench.folder, bench.model), CPU, torch.float64)
+    model = LanguageModel(weights, slots=3, max_tokens=64)
     nothing = torch.zeros(0, dtype=torch.int64)
     model.prefill([0, 1, 2], [model.embed(nothing, torch.arange(5), nothing)] * 3)
     with Products() as products:
         model.decode([0, 1, 2], torch.tensor([1, 2, 3]))
-    assert products.operations == 2 * floors.lm_weights * 3
+    assert products.operations == 2 * bench.floors.lm_weights * 3
 
 
-def test_the_flows_floor_is_its_products(small_checkpoint: Path, floors: Floors) -> None:
-    flow = Flow.load(small_checkpoint, CPU, torch.float64)
+def test_the_flows_floor_is_its_products(bench: Bench) -> None:
+    floors = bench.floors
+    flow = Flow.load(bench.folder, CPU, torch.float32, model=bench.model)
     stream = flow.open(flow.voice_state(torch.arange(53), torch.zeros(106, 80), torch.ones(192)))
     before = stream.frames_done
     flow.reserve(253)  # what is solved once for all streams is no part of it
@@ -70,11 +82,11 @@ def test_the_flows_floor_is_its_products(small_checkpoint: Path, floors: Floors)
     assert once.flow(100, 333) + once.flow(333, 350) < once.flow(100, 350)
 
 
-def test_the_vocoders_floor_is_its_products(small_checkpoint: Path, floors: Floors) -> None:
-    vocoder = Vocoder.load(small_checkpoint, CPU, torch.float32)
+def test_the_vocoders_floor_is_its_products(bench: Bench) -> None:
+    vocoder = Vocoder.load(bench.folder, CPU, torch.float32, bench.model)
     with FlopCounterMode(display=False) as counter:
         (sound,) = vocoder.advance([VocoderStep(vocoder.open(0), torch.randn(80, 500), final=True)])
-    floor = len(sound) / 24_000 * floors.vocoder_second
+    floor = len(sound) / 24_000 * bench.floors.vocoder_second
     assert 0.98 <= counter.get_total_flops() / floor < 1.1
 
 

@@ -37,7 +37,7 @@ from tests.model.native.recording import KERNELS, Recorder  # noqa: E402
 
 CPU = torch.device("cpu")
 SPEEDS = (1.0, 1.0, 0.5, 0.8, 1.3, 2.0)
-PAGE_BYTES = 3_300_000
+PAGE_BYTES = {"CosyVoice2": 3_300_000, "CosyVoice3": 1_900_000}
 """A little more than the state of a chunk takes."""
 
 
@@ -96,7 +96,9 @@ class Given:
 @contextmanager
 def driving(folder: Path, day: Day, recorder: Recorder, given: Given) -> Iterator[Driver]:
     """As on a GPU that has our kernels."""
-    plan = Plan(day.slots, day.pages * PAGE_BYTES, 100, solve_width=4, prefill_rows=day.prefilled[-1], steps_behind=1)
+    of_model = ModelFolder.at(folder)
+    state = day.pages * PAGE_BYTES[of_model.model.name]
+    plan = Plan(day.slots, state, 100, solve_width=4, prefill_rows=day.prefilled[-1], steps_behind=1)
     with pytest.MonkeyPatch.context() as patch, using_threads(1):
         patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
         patch.setattr(solver, "kernels_for", lambda _: KERNELS)
@@ -109,7 +111,7 @@ def driving(folder: Path, day: Day, recorder: Recorder, given: Given) -> Iterato
         patch.setattr(rows, "SHARED", min(rows.SHARED, day.rows[-1]))
         for module in (windows, vocoder_program):
             patch.setattr(module, "BUCKETS", day.vocoded)
-        networks = Networks.load(ModelFolder.at(folder), Room(CPU, 64 * GIB, 64 * GIB), Precision("fp32"), plan)
+        networks = Networks.load(of_model, Room(CPU, 64 * GIB, 64 * GIB), Precision("fp32"), plan)
         driver = Driver(networks, plan)
         yield driver
         driver.close()
@@ -171,17 +173,24 @@ def speak(driver: Driver, day: Day, seed: int) -> str:
     return "left" if listener.left else "heard"
 
 
+WHOLE_TAKES = [pytest.mark.full, pytest.mark.timeout(7200)]
+
+
 @pytest.mark.parametrize(
-    "day",
+    ("folder", "day"),
     [
-        pytest.param(SHORT, id="short"),
-        pytest.param(WHOLE, id="whole", marks=[pytest.mark.full, pytest.mark.timeout(7200)]),
+        pytest.param("small_checkpoint", SHORT, id="2-short"),
+        pytest.param("small_checkpoint_3", SHORT, id="3-short", marks=pytest.mark.full),
+        pytest.param("small_checkpoint", WHOLE, id="2-whole", marks=WHOLE_TAKES),
+        pytest.param("small_checkpoint_3", WHOLE, id="3-whole", marks=WHOLE_TAKES),
     ],
 )
-def test_nothing_that_load_made_no_graph_for_reaches_a_program(small_checkpoint: Path, day: Day) -> None:
+def test_nothing_that_load_made_no_graph_for_reaches_a_program(
+    request: pytest.FixtureRequest, folder: str, day: Day
+) -> None:
     recorder, given = Repeater() if day is SHORT else Recorder(), Given()
     before = dict(COUNTS)
-    with driving(small_checkpoint, day, recorder, given) as driver:
+    with driving(request.getfixturevalue(folder), day, recorder, given) as driver:
         made = 2 * len(day.rows) + len(day.vocoded) + len(day.prefilled) + len(lm_program.decode_buckets(day.slots))
         assert recorder.recorded == made
         assert driver._networks.found["graphs"].startswith(f"{made} recorded in ")
