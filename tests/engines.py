@@ -15,6 +15,7 @@ refuse=K    raise RequestError before chunk K
 hang=K      stop dead before chunk K, without a beat
 deaf=K      from chunk K on never ask `cancelled`, and wait for the gate
 broken=K    raise EngineBroken before chunk K
+shares=S    say at the end that its share of a stage `decode` was S seconds
 stray=K     send what is no message before chunk K
 once=PATH   misbehave only where PATH is not there yet, and make it
 events=PATH append a line for each thing that happens, the request as it came among them
@@ -30,7 +31,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -86,6 +87,11 @@ class Scripted:
         pass
 
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
+        return self._play(request, cancelled)
+
+    def _play(
+        self, request: Synthesize, cancelled: Callable[[], bool]
+    ) -> Generator[NDArray[np.float32], None, Mapping[str, float] | None]:
         system_prompt, words = split_system_prompt(request.text)
         script = _read(words)
         tell = _teller(script.get("events"), request)
@@ -101,10 +107,11 @@ class Scripted:
                 self._act(script, index, cancelled, tell)
                 if cancelled():
                     tell("cancelled")
-                    return
+                    return None
                 tell(f"chunk {index}")
                 yield _samples(script, request.seed, index)
             tell("end")
+            return {"decode": float(script["shares"])} if "shares" in script else None
         finally:
             tell("closed")
 
@@ -155,6 +162,7 @@ def _as_json(request: Synthesize) -> str:
             "speed": request.speed,
             "language": request.language,
             "pronunciations": dict(request.pronunciations),
+            "trace": request.trace and (request.trace.parent, request.trace.state),
         }
     )
 

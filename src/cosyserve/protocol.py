@@ -115,6 +115,19 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """A place in a trace, as headers of W3C's Trace Context: `traceparent` of version 00, and `tracestate`."""
+
+    parent: str
+    state: str = ""
+
+    @property
+    def id(self) -> str:
+        """The trace's own, of 32 hexadecimal digits."""
+        return self.parent.split("-")[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Synthesize:
     """One job. `prompt` is never None: the front end has put the default prompt in where none was sent.
 
@@ -123,6 +136,7 @@ class Synthesize:
     prompt_text: the prompt's transcript in the mode zero_shot, empty in the others.
     speed: 1.0 is the model's own pace, 2.0 twice as fast. seed: 0 to 2**31 - 1, always set.
     language: a BCP 47 tag for what the text does not say by itself, or "". pronunciations: written and spoken.
+    trace: for an engine that passes it on or makes spans of its own; None where the request is in none.
     """
 
     job_id: int
@@ -135,6 +149,7 @@ class Synthesize:
     seed: int
     language: str = ""
     pronunciations: tuple[tuple[str, str], ...] = ()
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,9 @@ def test_no_model_code(code: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [BUILD_APP, EVERY_MODULE])
-def test_nothing_of_a_bucket_where_no_setting_names_one(code: str, tmp_path: Path) -> None:
-    assert not loaded_after(code, tmp_path) & {"fsspec", "s3fs", "aiobotocore", "botocore", "aiohttp"}
+def test_nothing_of_buckets_and_spans_where_nobody_wants_them(code: str, tmp_path: Path) -> None:
+    loaded = loaded_after(code, tmp_path)
+    assert not loaded & {"fsspec", "s3fs", "aiobotocore", "botocore", "aiohttp", "opentelemetry", "requests"}
 
 
 def test_no_codecs_before_an_answer_needs_them(tmp_path: Path) -> None:

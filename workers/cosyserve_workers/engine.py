@@ -39,6 +39,7 @@ class Engine(Protocol):
     def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
         """Yield mono float32 audio, nominally in [-1, 1], in pieces, as early as they exist.
 
+        A generator may return what the request took of the engine, seconds by stage: they are told with its timings.
         Raises RequestError where the request cannot be spoken, EngineBroken where the engine is past use.
         """
 

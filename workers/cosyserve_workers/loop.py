@@ -5,10 +5,11 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import NoReturn, assert_never
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, assert_never
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from cosyserve.protocol import (
@@ -117,7 +118,8 @@ class Loop:
 
     def _serve(self) -> None:
         while (job := self._accepted.get()) is not None:
-            last = self._run(job)
+            with _in_trace(job.request):
+                last = self._run(job)
             with self._lock:
                 del self._running[job.request.job_id]
             try:
@@ -161,14 +163,15 @@ class Loop:
         started = time.monotonic()
         timings: dict[str, float] = {}
         with _closing(self._engine.stream(job.request, lambda: self._step(job))) as audio:
-            for samples in audio:
+            sounds = _Returning(audio)
+            for samples in sounds:
                 if job.cancelled.is_set():
                     break
                 if samples.size:
                     self._outbox.put(Chunk(job.request.job_id, to_pcm16(samples)))
                     timings.setdefault("first_chunk", time.monotonic() - started)
         timings["total"] = time.monotonic() - started
-        return timings
+        return {**sounds.shares, **timings}
 
     def _step(self, job: _Running) -> bool:
         """The engine's question whether to stop, asked at every step, and so its heartbeat."""
@@ -194,6 +197,26 @@ class Loop:
         except Exception:
             log.exception("the engine fails its self-test")
             self._break_off("the engine fails its self-test")
+
+
+def _in_trace(request: Synthesize) -> contextlib.AbstractContextManager[object]:
+    """What is logged inside, by whomever, says which trace it belongs to."""
+    if request.trace is None:
+        return contextlib.nullcontext()
+    return structlog.contextvars.bound_contextvars(trace_id=request.trace.id)
+
+
+class _Returning:
+    """An engine's audio. shares: what its generator has returned at its end, seconds by stage."""
+
+    def __init__(self, audio: Iterator[NDArray[np.float32]]) -> None:
+        self._audio: Any = audio
+        self.shares: dict[str, float] = {}
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        returned: object = yield from self._audio
+        if isinstance(returned, Mapping):
+            self.shares = {str(stage): float(seconds) for stage, seconds in returned.items()}
 
 
 @contextlib.contextmanager

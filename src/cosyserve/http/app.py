@@ -31,11 +31,13 @@ from cosyserve.http.routes import (
     words,
 )
 from cosyserve.http.service import Service
+from cosyserve.http.tracing import Traced
 from cosyserve.settings.sections import ServerSettings, Settings
 from cosyserve.speech.intake import Intake
 from cosyserve.watch.faults import watch_loop
 from cosyserve.watch.lag import watch_lag
 from cosyserve.watch.lines import RequestLine
+from cosyserve.watch.spans import Spans
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -46,6 +48,7 @@ EXPOSED_HEADERS = (
     "X-Seed",
     "X-Synthesis-Mode",
     "X-Unspeakable",
+    "traceresponse",
 )
 
 
@@ -79,7 +82,11 @@ def application(service: Service) -> Starlette:
     )
     app = Starlette(
         routes=[*speaking, *websocket.routes, *others],
-        middleware=[*_outer_middleware(settings.server), gate, Middleware(Intakes, budget=service.budget)],
+        middleware=[
+            *_outer_middleware(settings.server, service.spans),
+            gate,
+            Middleware(Intakes, budget=service.budget),
+        ],
         exception_handlers={
             ServiceError: _on_service_error,
             HTTPException: _on_http_exception,
@@ -93,10 +100,11 @@ def application(service: Service) -> Starlette:
     return app
 
 
-def _outer_middleware(server: ServerSettings) -> list[Middleware]:
+def _outer_middleware(server: ServerSettings, spans: Spans) -> list[Middleware]:
     """What strangers pass through too."""
     telling = Middleware(Telling, peers=Peers(server.trusted_proxies))
-    middleware = [Middleware(PlainPath), Middleware(RequestId), telling, Middleware(LingeringClose)]
+    traced = Middleware(Traced, spans=spans)
+    middleware = [Middleware(PlainPath), Middleware(RequestId), traced, telling, Middleware(LingeringClose)]
     if server.cors_origins:
         cors = Middleware(
             CORSMiddleware,
@@ -124,6 +132,7 @@ async def _alive(service: Service) -> AsyncIterator[None]:
             watch.cancel()
         await service.pool.close()
         await anyio.to_thread.run_sync(service.helpers.close)
+        await anyio.to_thread.run_sync(service.spans.close)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """From the settings to what the routes share: at the start, and anew at a reload."""
 
+import os
 from dataclasses import replace
 
 from cosyserve.check.engines import choose, unknown_engine
@@ -18,6 +19,7 @@ from cosyserve.voices.prompts import JOBS as DECODING
 from cosyserve.voices.prompts import Decoder
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.metrics import Metrics
+from cosyserve.watch.otlp import spans_of
 from cosyserve.watch.reports import Reporter
 from cosyserve.wire.helper import Helpers
 from cosyserve.wire.logs import set_level
@@ -30,6 +32,7 @@ def open_service(settings: Settings) -> Service:
     settings = settings.with_engine(choice.engine)
     keys = load_keyring(settings.server)
     check_lexicon(settings.text.lexicon)
+    spans = spans_of(os.environ)
     helpers = Helpers(DECODING, READING)
     decoder = Decoder(helpers)
     try:
@@ -54,6 +57,7 @@ def open_service(settings: Settings) -> Service:
         helpers=helpers,
         readings=Readings(helpers, settings.text),
         budget=budget,
+        spans=spans,
     )
 
 

@@ -16,6 +16,7 @@ from cosyserve.speech.wording import check_lexicon
 from cosyserve.voices.bucket import Bucket
 from cosyserve.voices.files import makes_links
 from cosyserve.voices.prompts import JOBS, Decoder
+from cosyserve.watch.otlp import lack_of_spans, wanted_endpoint
 from cosyserve.wire.helper import Helpers
 
 LOOPBACK = ("127.", "::1", "localhost")
@@ -31,7 +32,7 @@ def rehearse(settings: Settings) -> list[Finding]:
         _decode_the_prompt,
     )
     faults = [finding for step in steps for finding in _fails(step, settings)]
-    return [*faults, *_bucket(settings), *shortfalls(settings)]
+    return [*faults, *_bucket(settings), *_spans(), *shortfalls(settings)]
 
 
 def shortfalls(settings: Settings) -> list[Finding]:
@@ -78,6 +79,17 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
         yield Finding(State.WARNING, f"voices cannot be stored in {url}: {why}", remedy)
     else:
         yield Finding(State.OK, f"voices can be stored in {url}")
+
+
+def _spans() -> Iterator[Finding]:
+    endpoint = wanted_endpoint(os.environ)
+    if not endpoint:
+        return
+    if lack := lack_of_spans(os.environ):
+        text, _, remedy = lack.partition("; ")
+        yield Finding(State.WARNING, f"no spans are sent to {endpoint}: {text}", remedy)
+    else:
+        yield Finding(State.OK, f"spans are sent to {endpoint}")
 
 
 def _voices(settings: Settings) -> Iterator[Finding]:

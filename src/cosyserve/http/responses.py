@@ -17,7 +17,8 @@ from cosyserve.pool.seam import SpeechPool
 from cosyserve.pool.streams import AudioStream
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.lines import RequestLine
-from cosyserve.watch.reports import Origin, Report, Reporter
+from cosyserve.watch.reports import SPEECH, Origin, Report, Reporter
+from cosyserve.watch.spans import current
 
 log = structlog.get_logger(__name__)
 
@@ -73,14 +74,15 @@ class SpeechResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Raises ServiceError before the response starts."""
-        origin = Origin.of(scope)
+        origin, span = Origin.of(scope), current().child(SPEECH)
         try:
-            admitted = self._pool.submit(self._speech)
+            admitted = self._pool.submit(self._speech, span.trace)
         except ServiceError as refusal:
+            span.end({}, refusal.code)
             self._reporter.refused(origin, self._speech, refusal)
             raise
         stream = admitted.stream
-        report = self._reporter.begin(origin, self._speech, admitted.ticket, stream)
+        report = self._reporter.begin(origin, self._speech, admitted, span)
         patience = Patience(self._stall_timeout_s, lambda: stream.cut_off(self._stalled()))
         error: ServiceError | None = ListenerGone("the client disconnected")
         with anyio.CancelScope() as speaking:

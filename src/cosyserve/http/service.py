@@ -20,6 +20,7 @@ from cosyserve.speech.requests import Draft, complete
 from cosyserve.speech.speakers import VoiceBook
 from cosyserve.voices.store import VoiceStore
 from cosyserve.watch.reports import Reporter
+from cosyserve.watch.spans import Spans, part
 from cosyserve.wire.helper import Helpers
 
 
@@ -42,6 +43,7 @@ class Service:
     helpers: Helpers
     readings: Readings
     budget: IntakeBudget
+    spans: Spans
     under_way: Counter[str] = field(default_factory=Counter)
     """Requests by the names of their keys, of those routes where they are counted."""
     started_at: int = field(default_factory=lambda: int(time.time()))
@@ -62,7 +64,8 @@ class Service:
 
     async def speak(self, draft: Draft, intake: Intake) -> SpeechResponse:
         """The answer to a request for speech; `intake` holds what waits to be spoken. Raises RequestRejected."""
-        speech = await complete(draft, self.speakers, self.settings.limits.max_text_chars, intake)
+        with part("prompt"):
+            speech = await complete(draft, self.speakers, self.settings.limits.max_text_chars, intake)
         intake.settle(speech.held_bytes)
         return SpeechResponse(self.pool, self.reporter, speech, self.settings.server.client_stall_timeout_s)
 

@@ -36,6 +36,7 @@ from cosyserve.settings.sections import Settings
 from cosyserve.speech.intake import BYTES_PER_CHAR, Intake
 from cosyserve.speech.requests import Speakers, SpeechRequest, complete
 from cosyserve.watch.reports import Origin, Reporter
+from cosyserve.watch.spans import part
 
 GOING_AWAY = 1001
 EACH_CLAUSE = "a"
@@ -162,7 +163,8 @@ class Connection:
     async def _resolve(self, config: SessionConfig) -> SpeechRequest:
         """Look the voice up once for all clauses. Raises RequestRejected."""
         draft = replace(as_draft(config, self._max_text_chars), text=EACH_CLAUSE)
-        speech = await complete(draft, self._speakers, self._max_text_chars, self._intake)
+        with part("prompt"):
+            speech = await complete(draft, self._speakers, self._max_text_chars, self._intake)
         self._settle(speech)
         return speech
 

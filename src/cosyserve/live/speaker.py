@@ -19,7 +19,8 @@ from cosyserve.live.session import Clause
 from cosyserve.pool.seam import Admitted, SpeechPool
 from cosyserve.pool.streams import AudioStream
 from cosyserve.speech.requests import SpeechRequest
-from cosyserve.watch.reports import Origin, Report, Reporter
+from cosyserve.watch.reports import SPEECH, Origin, Report, Reporter
+from cosyserve.watch.spans import current
 
 AHEAD = 2
 """Streams that one session may use at once; the second only where nobody else would wait for it."""
@@ -165,16 +166,18 @@ class Speaker:
                 self._submit(turn)
 
     def _submit(self, turn: _Turn) -> None:
+        span = current().child(SPEECH)
         try:
-            turn.admitted = self._pool.submit(turn.speech)
+            turn.admitted = self._pool.submit(turn.speech, span.trace)
         except ServiceError as refusal:
+            span.end({}, refusal.code)
             # One that is ahead of its turn is tried again when it is due.
             if turn is self._turns[0] and turn.refusal is None:
                 turn.refusal = refusal
                 self._reporter.refused(self._origin, turn.speech, refusal)
             return
         turn.refusal = None
-        turn.report = self._reporter.begin(self._origin, turn.speech, *turn.admitted)
+        turn.report = self._reporter.begin(self._origin, turn.speech, turn.admitted, span)
 
     def _end(self, turn: _Turn, error: ServiceError | None) -> None:
         turn.over = True

@@ -21,7 +21,7 @@ from cosyserve.pool.specs import alike, text_config, worker_specs
 from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.pool.streams import AudioStream, BufferLedger
 from cosyserve.pool.worker import LEAVE_S, Worker
-from cosyserve.protocol import Chunk, FromWorker, Ready, Synthesize
+from cosyserve.protocol import Chunk, FromWorker, Ready, Synthesize, Trace
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
@@ -127,8 +127,8 @@ class Pool:
         with self._told("the start"):
             self._dispatcher.start(self._loop.time())
 
-    def submit(self, request: SpeechRequest) -> Admitted:
-        """Admit a request. Its stream must be closed in the end. Raises Unavailable."""
+    def submit(self, request: SpeechRequest, trace: Trace | None = None) -> Admitted:
+        """Admit a request. Its stream must be closed in the end. Raises Unavailable. trace: goes to the worker."""
         stream = AudioStream(self._ledger, lambda: self._closed(job, stream))
         job = Job(
             Synthesize(
@@ -142,6 +142,7 @@ class Pool:
                 seed=secrets.randbelow(SEEDS) if request.seed is None else request.seed,
                 language=request.language,
                 pronunciations=request.pronunciations,
+                trace=trace,
             ),
             stream,
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from cosyserve.pool.status import PoolState, WorkerStatus
 from cosyserve.pool.streams import AudioStream
+from cosyserve.protocol import Trace
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
@@ -69,8 +70,11 @@ class SpeechPool(Protocol):
     def start(self) -> None:
         """Bring the workers up; returns before they are ready."""
 
-    def submit(self, request: SpeechRequest) -> Admitted:
-        """Admit a request. Its stream must be closed in the end. Raises Unavailable."""
+    def submit(self, request: SpeechRequest, trace: Trace | None = None) -> Admitted:
+        """Admit a request. Its stream must be closed in the end. Raises Unavailable.
+
+        trace: passed on to whoever speaks it.
+        """
 
     async def hand_over(self, settings: Settings) -> str:
         """Have workers as these settings want them. Returns how, in words: "" where they need not change.

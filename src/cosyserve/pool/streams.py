@@ -56,6 +56,8 @@ class AudioStream:
 
     def __init__(self, ledger: BufferLedger, abandon: Callable[[], None]) -> None:
         self.sample_rate = 0
+        self.begun_at: float | None = None
+        """When a worker last took the job, by time.monotonic(); None while none has."""
         self.pace = Pace(time.monotonic())
         self.backlog_bytes = 0
         self.interrupt: Callable[[], None] = _nothing
@@ -71,7 +73,8 @@ class AudioStream:
     def begin(self, sample_rate: int) -> None:
         """Sink: a worker has the job."""
         self.sample_rate = sample_rate
-        self.pace = Pace(time.monotonic())
+        self.begun_at = time.monotonic()
+        self.pace = Pace(self.begun_at)
 
     def feed(self, pcm: bytes) -> None:
         """Sink: more audio."""

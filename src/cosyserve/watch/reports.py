@@ -8,11 +8,14 @@ from starlette.types import Scope
 
 from cosyserve.audio.formats import BYTES_PER_SAMPLE
 from cosyserve.errors import ServiceError
-from cosyserve.pool.seam import Ticket
-from cosyserve.pool.streams import AudioStream
+from cosyserve.pool.seam import Admitted
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.lines import RequestLine, route_of
 from cosyserve.watch.metrics import Metrics
+from cosyserve.watch.spans import Span
+
+SPEECH, QUEUE, FIRST_CHUNK = "speech", "queue", "first chunk"
+"""The spans of a request for speech and of its parts."""
 
 log = structlog.get_logger("cosyserve.speech")
 
@@ -45,22 +48,22 @@ class Reporter:
         """The pool did not admit it: the answer says so, and the metrics."""
         self.metrics.requests.labels(origin.route, speech.mode, speech.format, error.code).inc()
 
-    def begin(self, origin: Origin, speech: SpeechRequest, ticket: Ticket, stream: AudioStream) -> "Report":
-        """It was admitted just now."""
-        return Report(self, origin, speech, ticket, stream)
+    def begin(self, origin: Origin, speech: SpeechRequest, admitted: Admitted, span: Span) -> "Report":
+        """It was admitted just now. span: its own."""
+        return Report(self, origin, speech, admitted, span)
 
 
 class Report:
     """One admitted request's."""
 
     def __init__(
-        self, reporter: Reporter, origin: Origin, speech: SpeechRequest, ticket: Ticket, stream: AudioStream
+        self, reporter: Reporter, origin: Origin, speech: SpeechRequest, admitted: Admitted, span: Span
     ) -> None:
         self._reporter = reporter
         self._origin = origin
         self._speech = speech
-        self._ticket = ticket
-        self._stream = stream
+        self._ticket, self._stream = admitted
+        self._span = span
         self._started_at = time.monotonic()
         self._audio_bytes = 0
         self.whole = False
@@ -87,6 +90,7 @@ class Report:
         total_s = time.monotonic() - self._started_at
         outcome = "ok" if error is None else error.code
         self._count(total_s, outcome)
+        self._end_span(error)
         speech, pace = self._speech, self._stream.pace
         return {
             "job": self._ticket.id,
@@ -109,6 +113,26 @@ class Report:
         """The same for a clause of a session, which has a line of its own."""
         origin = self._origin
         log.info("speech", route=origin.route, key=origin.key_name, peer=origin.peer, **self.ended(error))
+
+    def _end_span(self, error: ServiceError | None) -> None:
+        """With its wait in line, its first chunk, and its share of the worker's time by stage."""
+        speech, pace, begun_at = self._speech, self._stream.pace, self._stream.begun_at
+        # A job that need not wait is begun before there is a report of it.
+        waited_until = time.monotonic() if begun_at is None else begun_at
+        self._span.past(QUEUE, min(self._started_at, waited_until), waited_until)
+        if begun_at is not None and pace.first_at is not None:
+            self._span.past(FIRST_CHUNK, begun_at, pace.first_at)
+        facts = {
+            "cosyserve.job": self._ticket.id,
+            "cosyserve.mode": speech.mode.value,
+            "cosyserve.voice": speech.voice or None,
+            "cosyserve.format": speech.format.value,
+            "cosyserve.text_chars": len(speech.text),
+            "cosyserve.audio_s": self.audio_s,
+            "cosyserve.underruns": pace.underruns,
+            **{f"cosyserve.stage.{stage}_s": seconds for stage, seconds in self._ticket.timings.items()},
+        }
+        self._span.end(facts, None if error is None else error.code)
 
     def _count(self, total_s: float, outcome: str) -> None:
         metrics, pace = self._reporter.metrics, self._stream.pace

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -395,6 +396,25 @@ def test_words_that_requests_begin_with_are_read_once(
     assert np.array_equal(first, second)
     assert len(rows) == 2
     assert rows[1] < rows[0] - 2
+
+
+def test_a_request_is_told_its_share_of_the_turns(engine: NativeEngine) -> None:
+    def share(request: Synthesize) -> tuple[dict[str, float], float]:
+        began_at = time.monotonic()
+        audio = engine.stream(request, kit.never)
+        while True:
+            try:
+                next(audio)
+            except StopIteration as end:
+                return dict(end.value), time.monotonic() - began_at
+
+    with ThreadPoolExecutor(2) as pool:
+        shares = list(pool.map(share, (kit.request(seed=41), kit.request(seed=42))))
+    took_s = max(seconds for _, seconds in shares)
+    for stages, _ in shares:
+        assert set(stages) == {"prefill", "decode", "solve"}
+        assert min(stages.values()) > 0
+    assert sum(sum(stages.values()) for stages, _ in shares) <= took_s
 
 
 def test_cancelling_takes_effect_at_the_next_step(engine: NativeEngine, draws: Listening) -> None:

@@ -98,6 +98,18 @@ def test_a_folder_for_temporary_files_that_is_none(tmp_path: Path, monkeypatch: 
     assert rehearse(settings) == []
 
 
+def test_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    settings = settings_in(tmp_path)
+    assert only(rehearse(settings)) == Finding(State.OK, "spans are sent to http://collector:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    finding = only(rehearse(settings))
+    assert (finding.state, finding.text) == (
+        State.WARNING,
+        "no spans are sent to http://collector:4318: grpc is not spoken",
+    )
+
+
 def test_an_open_door(tmp_path: Path) -> None:
     open_to_all = {"host": "0.0.0.0", "port": 0}
     assert "without an API key" in only(shortfalls(settings_in(tmp_path, server=open_to_all))).text

@@ -144,7 +144,8 @@ def labels_of(metrics: Metrics) -> dict[str, set[str]]:
             metric.labels(*("x" for _ in labels)) if labels else metric
     for family in text_string_to_metric_families(metrics.exposition("")[0].decode()):
         for sample in family.samples:
-            known[sample.name] = set(sample.labels)
+            # Prometheus says of each where it was scraped.
+            known[sample.name] = {*sample.labels, "instance"}
     return known
 
 
@@ -162,6 +163,24 @@ def test_the_dashboard_asks_for_what_there_is(metrics: Metrics) -> None:
             assert set(re.split(r",\s*", grouped)) <= set().union(*(known[name] for name in names)), expression
         histograms = re.findall(r"histogram_quantile\(", expression)
         assert not histograms or all(name.endswith("_bucket") for name in names), expression
+
+
+def test_the_dashboard_tells_nodes_apart() -> None:
+    """Everything is of the nodes that are picked, and the last row has a line for each of them."""
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    variable = next(one for one in dashboard["templating"]["list"] if one["name"] == "instance")
+    assert (variable["multi"], variable["includeAll"]) == (True, True)
+    assert all('instance=~"$instance"' in expression for expression in expressions(dashboard))
+    rows = [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"]
+    assert rows == ["By node"]
+    place = next(index for index, panel in enumerate(dashboard["panels"]) if panel["type"] == "row")
+    of_nodes = [target for panel in dashboard["panels"][place + 1 :] for target in panel["targets"]]
+    assert len(of_nodes) >= 8
+    for target in of_nodes:
+        assert "{{instance}}" in target["legendFormat"]
+        assert all("instance" in grouped for grouped in re.findall(r"by \(([^)]*)\)", target["expr"])), target
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
 
 
 def test_the_dashboard_shows_every_metric(metrics: Metrics) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -233,6 +233,26 @@ def test_an_engine_may_give_any_iterator(house: House, monkeypatch: pytest.Monke
 
     assert house.next() == Chunk(1, PCM)
     assert isinstance(house.next(), Done)
+
+
+@pytest.mark.parametrize(
+    ("returned", "shares"), [({"decode": 0.5, "total": 9.0}, {"decode": 0.5}), ({}, {}), (None, {}), (3, {})]
+)
+def test_what_a_generator_returns_is_told_with_the_timings(
+    house: House, monkeypatch: pytest.MonkeyPatch, returned: object, shares: dict[str, float]
+) -> None:
+    def stream(request: Synthesize, cancelled: Cancelledness) -> Generator[NDArray[np.float32], None, object]:
+        yield np.ones(4, np.float32)
+        return returned
+
+    monkeypatch.setattr(house.engine, "stream", stream)
+    house.play(1, yielding())
+    assert isinstance(house.next(), Chunk)
+    done = house.next()
+    assert isinstance(done, Done)
+    timings = dict(done.timings)
+    assert (timings.pop("first_chunk") < 9, timings.pop("total") < 9) == (True, True)
+    assert timings == shares
 
 
 def test_cancel_stops_the_engine_at_its_next_step(house: House, gate: threading.Event) -> None:

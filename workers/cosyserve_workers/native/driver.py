@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -30,11 +31,13 @@ log = logging.getLogger(__name__)
 class Utterance:
     """A request, as the thread sees it that waits for its sound. Made by `Driver.begin`; nothing here waits but `rest`.
 
-    cancelled: whether to end early, asked between turns by the driver.
+    cancelled: whether to end early, asked between turns by the driver. shares: of the turns that it took part in,
+    seconds by what they were; a turn is divided evenly among those who shared it.
     """
 
     def __init__(self, driver: "Driver", cancelled: Callable[[], bool]) -> None:
         self.cancelled = cancelled
+        self.shares: defaultdict[str, float] = defaultdict(float)
         self.request: Request | None = None
         self.complete = False
         self._driver = driver
@@ -193,17 +196,20 @@ class Driver:
 
     def _take(self, turn: Turn) -> None:
         """Take a turn. What goes wrong in it ends those that took part, and nobody else."""
+        began_at = time.monotonic()
         try:
             match turn:
                 case Prefill():
                     pieces = [(self._request(slot), rows) for slot, rows in turn.pieces]
                     prefill(self._networks, self._scheduler, pieces)
                     self._collect(self._steps_behind)
+                    self._share(turn, "prefill", began_at)
                 case Decode():
                     self._networks.decode([self._request(slot) for slot in turn.streams])
                     self._collect(self._steps_behind)
+                    self._share(turn, "decode", began_at)
                 case Solve():
-                    self._solve(turn)
+                    self._solve(turn, began_at)
         except DeviceLost:
             raise
         except Exception as error:
@@ -213,8 +219,16 @@ class Driver:
     def _collect(self, behind: int) -> bool:
         return collect(self._networks, self._scheduler, behind)
 
-    def _solve(self, turn: Solve) -> None:
+    def _share(self, turn: Turn, stage: str, began_at: float) -> None:
+        streams = _streams(turn)
+        share_s = (time.monotonic() - began_at) / len(streams)
+        for slot in streams:
+            self._taking_part[slot].shares[stage] += share_s
+
+    def _solve(self, turn: Solve, began_at: float) -> None:
         sounds = self._networks.solve([self._request(slot) for slot in turn.streams])
+        # Whoever has its last sound may ask at once what it took.
+        self._share(turn, "solve", began_at)
         now = time.monotonic()
         for slot, (samples, chunk) in zip(turn.streams, sounds, strict=True):
             utterance = self._taking_part[slot]

@@ -1,7 +1,7 @@
 """The engine `native`: requests in, sound out."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
 import torch
@@ -62,13 +62,15 @@ class NativeEngine:
         if self._at_ready is None:
             self._at_ready = _counted()
 
-    def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
-        """Speak a request: [n] samples a chunk. Raises RequestError, EngineBroken."""
+    def stream(
+        self, request: Synthesize, cancelled: Callable[[], bool]
+    ) -> Generator[NDArray[np.float32], None, Mapping[str, float]]:
+        """Speak a request: [n] samples a chunk. Returns its share of the turns. Raises RequestError, EngineBroken."""
         prompt = request.prompt
         features = self._features.get(prompt.digest, lambda: self._extractor.extract(prompt))
         segments = self._writer.segments(request, features.speech_tokens.tolist())
         if cancelled():
-            return
+            return {}
         utterance = self._driver.begin(Voice(prompt.digest, features), request.seed, request.speed, cancelled)
         try:
             # The next block of text is prepared while this one is spoken.
@@ -80,6 +82,7 @@ class NativeEngine:
                 yield from utterance.made()
             utterance.finish()
             yield from utterance.rest()
+            return dict(utterance.shares)
         finally:
             utterance.leave()
 

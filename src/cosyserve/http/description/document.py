@@ -12,8 +12,8 @@ from cosyserve.settings.sections import Settings
 
 _ABOUT = """Text to speech, streamed as it is made.
 
-Every answer has the header `X-Request-Id`, under which the log has the request. Every error has the one shape of the
-schema `Error`."""
+Every answer has the header `X-Request-Id`, under which the log has the request; a `traceparent` (W3C Trace
+Context) that is sent comes back in `traceresponse`. Every error has the one shape of the schema `Error`."""
 
 
 def build_document(settings: Settings) -> dict[str, Any]:
