@@ -18,6 +18,7 @@ from cosyserve.errors import (
     UnreadableVoice,
     VoiceExists,
     VoiceNotFound,
+    VoicesUnreachable,
 )
 from cosyserve.http.description.operations import BODY, Kinds, answers, form, header, in_path, json, operation
 from cosyserve.http.description.schemas import Schema, ref
@@ -27,7 +28,7 @@ from cosyserve.voices.names import DEFAULT_VOICE
 
 STORING: Kinds = (
     MalformedForm, *BODY, InvalidField, TextTooLong, InvalidPrompt, InvalidVoiceName, VoiceExists, TooManyVoices,
-    HelpersBusy, NoHelper, Stopping, StorageFailed,
+    HelpersBusy, NoHelper, Stopping, StorageFailed, VoicesUnreachable,
 )  # fmt: skip
 RANGE = {
     "name": "Range",
@@ -67,7 +68,9 @@ def _voices(guarded: Kinds, named: Kinds) -> dict[str, dict[str, Schema]]:
     listed = answers(json("Voices", "The configured one first."), *named)
     name = [in_path("name", DEFAULT_VOICE)]
     found = answers(json("Voice", "It."), VoiceNotFound, *guarded)
-    deleted = answers(json("DeletedVoice", "It is gone."), VoiceNotFound, InvalidVoiceName, StorageFailed, *guarded)
+    deleted = answers(
+        json("DeletedVoice", "It is gone."), VoiceNotFound, InvalidVoiceName, StorageFailed, VoicesUnreachable, *guarded
+    )
     return {
         "/v1/audio/voices": {
             "get": operation("listVoices", "Voices", "All voices", listed),
@@ -92,7 +95,10 @@ def _recording(guarded: Kinds) -> Schema:
         "description": "The part that is asked for.",
         "headers": {"Content-Range": header("string", "Its place.")},
     }
-    return {**answers(whole, VoiceNotFound, UnreadableVoice, RangeNotSatisfiable, *guarded), "206": part}
+    return {
+        **answers(whole, VoiceNotFound, UnreadableVoice, RangeNotSatisfiable, VoicesUnreachable, *guarded),
+        "206": part,
+    }
 
 
 def _create_voice(guarded: Kinds) -> Schema:

@@ -19,6 +19,7 @@ from cosyserve.errors import (
     UnknownVoice,
     UnreadableVoice,
     UnspeakableText,
+    VoicesUnreachable,
     WaitedTooLong,
     WorkerDied,
 )
@@ -43,7 +44,7 @@ MOST_IN_A_QUERY = 1000
 FIELDS: Kinds = (InvalidField, TextTooLong, UnspeakableText, InvalidPrompt, MissingPrompt, UnknownVoice)
 RUNNING: Kinds = (
     TooManyAtOnce, LineFull, WaitedTooLong, NoWorker, HelpersBusy, NoHelper, Stopping, SynthesisFailed, WorkerDied,
-    UnreadableVoice, Overdue,
+    UnreadableVoice, VoicesUnreachable, Overdue,
 )  # fmt: skip
 READING: Kinds = (InvalidField, TextTooLong, UnspeakableText, HelpersBusy, NoHelper, Stopping)
 SPEAKING: Kinds = (*BODY, *FIELDS, *RUNNING)
