@@ -29,6 +29,7 @@ from cosyserve.pool.exchange import TRIES
 from cosyserve.settings.loading import load_settings
 from cosyserve.settings.sections import Settings
 from cosyserve_workers.engine import BUILT_IN
+from tests.engines import expected_pcm
 from tests.http.sessions import PATH
 from tests.serving import Server, free_port
 
@@ -600,5 +601,9 @@ def test_nginx_passes_the_websocket_on(tmp_path: Path) -> None:
     with Server(tmp_path) as server, nginx(tmp_path, port, server.port):
         url, origin = f"ws://127.0.0.1:{port}{PATH}", f"http://127.0.0.1:{port}"
         with connect_websocket(url, origin=Origin(origin), proxy=None) as session:
+            session.send('{"type": "input.text", "text": "hello"}')
             session.send('{"type": "input.done"}')
-            assert '"session.done"' in str(session.recv(60))
+            frames = [session.recv(60)]
+            while '"session.done"' not in str(frames[-1]):
+                frames.append(session.recv(60))
+            assert sum(len(frame) for frame in frames if isinstance(frame, bytes)) == len(expected_pcm(1, 3))
