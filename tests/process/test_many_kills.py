@@ -6,11 +6,12 @@ import random
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from threading import Event
+from typing import Protocol
 
 import httpx
 import pytest
@@ -23,10 +24,20 @@ CLIENTS = 12
 TEXTS = tuple(f"The quick brown fox jumps over the lazy dog, {number} times. " * 4 for number in range(6))
 
 
+class Asked(Protocol):
+    """Whoever speaks: a server, or what stands before several."""
+
+    def speak(self, *, text: str, seed: int) -> httpx.Response:
+        """The answer, whole."""
+
+    def stream(self, *, text: str, seed: int) -> AbstractContextManager[httpx.Response]:
+        """The answer, from its head on."""
+
+
 class Crowd:
     """Clients that ask on and on until they are told to go home. Each answer is held against the undisturbed one."""
 
-    def __init__(self, server: Server, alone: list[bytes]) -> None:
+    def __init__(self, server: Asked, alone: list[bytes]) -> None:
         self._server = server
         self._alone = alone
         self._home = Event()
@@ -60,7 +71,7 @@ class Crowd:
 
 
 @contextmanager
-def crowd(server: Server, clients: int) -> Iterator[Crowd]:
+def crowd(server: Asked, clients: int) -> Iterator[Crowd]:
     """So many at once; those that found a fault tell it at the end."""
     alone = [server.speak(text=text, seed=number).content for number, text in enumerate(TEXTS)]
     assert all(alone)
