@@ -16,7 +16,7 @@ from tests.serving import ROOT
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/*.md", "docker/*.md", "deploy/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/*.md", "docker/*.md", "deploy/*.md", "deploy/*/*.md", "benchmarks/*.md")
     for path in ROOT.glob(pattern)
 )
 
