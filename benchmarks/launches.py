@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.native import checkpoint
+from benchmarks.native import add_model, checkpoint
 from benchmarks.nowhere import load, nowhere
 from benchmarks.programs import Counted, count
 from cosyserve_workers.native.networks import Plan
@@ -35,9 +35,7 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def main() -> None:
     """Count, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--checkpoint", type=Path, help="a model folder; a CosyVoice2 of full size is built if not given"
-    )
+    add_model(parser)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--past", type=int, nargs="+", default=[100, 300], help="multiples of 25")
     parser.add_argument("--precision", choices=list(PRECISIONS), default="bf16")
@@ -50,7 +48,7 @@ def main() -> None:
     # What is asked for on stdout is one document.
     with (
         contextlib.redirect_stdout(sys.stderr),
-        checkpoint(args.checkpoint, "small" if args.quick else "full") as folder,
+        checkpoint(args.checkpoint, "small" if args.quick else "full", args.model) as folder,
     ):
         counted = list(count_all(folder, PRECISIONS[args.precision], streams, pasts))
     print(json.dumps([as_json(one) for one in counted], indent=1) if args.json else table(counted))

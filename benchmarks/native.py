@@ -2,6 +2,7 @@
 
     python -m benchmarks.native                         # builds the full-size checkpoint first: 3.4 GB, half a minute
     python -m benchmarks.native --checkpoint DIR --rows first ten --rounds 3
+    python -m benchmarks.native --model 3 --source-dir CHECKOUT    # CosyVoice3, beside upstream's newest code
     python -m benchmarks.native --quick                 # small checkpoint, short takes: whether it works, no figures
 
 Rows: `first` first audio of one stream; `ten` ten streams at once, beside the library's own loop; `turns` the same
@@ -96,9 +97,7 @@ class Bench:
 def main() -> None:
     """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--checkpoint", type=Path, help="a CosyVoice2 folder; one with random weights is built if not given"
-    )
+    add_model(parser)
     parser.add_argument(
         "--source-dir", default="", help="the folder with the package cosyvoice; xinference's if not given"
     )
@@ -109,7 +108,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small checkpoint and short takes: whether it works")
     args = parser.parse_args()
     workload = QUICK if args.quick else Workload()
-    with checkpoint(args.checkpoint, "small" if args.quick else "full") as folder:
+    with checkpoint(args.checkpoint, "small" if args.quick else "full", args.model) as folder:
         source = args.source_dir or str(snapshot())
         bench = Bench(folder.absolute(), source, workload, args.rounds, args.threads, args.precision)
         conditions = [machine(), f"{args.threads} threads", args.precision, f"{args.rounds} rounds"]
@@ -244,8 +243,14 @@ def snapshot() -> Path:
     return Path(str(importlib.metadata.distribution("xinference").locate_file("xinference/thirdparty")))
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Ask for what `checkpoint` is given."""
+    parser.add_argument("--checkpoint", type=Path, help="a model folder; one with random weights is built if not given")
+    parser.add_argument("--model", type=int, choices=[2, 3], default=2, help="which CosyVoice is built")
+
+
 @contextlib.contextmanager
-def checkpoint(given: Path | None, size: str) -> Iterator[Path]:
+def checkpoint(given: Path | None, size: str, model: int = 2) -> Iterator[Path]:
     """The folder that is given, or one with random weights, removed at the end."""
     if given is not None:
         yield given
@@ -253,7 +258,8 @@ def checkpoint(given: Path | None, size: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cosyserve-") as folder:
         out = Path(folder) / size
         progress(f"building the {size} checkpoint")
-        subprocess.run([sys.executable, "-m", "tests.checkpoint", "--size", size, "--out", out], cwd=ROOT, check=True)
+        command = ["tests.checkpoint", "--model", str(model), "--size", size, "--out", str(out)]
+        subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True)
         yield out
 
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.native_stages                  # builds the full-size checkpoint first
     python -m benchmarks.native_stages --checkpoint DIR --at-once 10 --tokens 125
+    python -m benchmarks.native_stages --model 3        # CosyVoice3
     python -m benchmarks.native_stages --quick          # small checkpoint: whether it works, no figures
 
 The floor of a stage is the arithmetic of its work at this machine's best rate, or the reading of its weights at the
@@ -14,12 +15,11 @@ streams' turns, text, threads. On a GPU every stage is waited for, which the eng
 
 import argparse
 import statistics
-from pathlib import Path
 
 import torch
 
 from benchmarks.floors import Floors, Machine
-from benchmarks.native import checkpoint, machine
+from benchmarks.native import add_model, checkpoint, machine
 from benchmarks.native_side import Native, play, rehearse
 from benchmarks.native_trace import Floor, Trace
 from benchmarks.takes import Heard, Take
@@ -32,9 +32,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 def main() -> None:
     """Run one take, and print where its time went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--checkpoint", type=Path, help="a CosyVoice2 folder; one with random weights is built if not given"
-    )
+    add_model(parser)
     parser.add_argument("--prompt", type=int, default=100, help="speech tokens of the voice's prompt, 25 a second")
     parser.add_argument("--tokens", type=int, default=125, help="speech tokens that each stream says")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 10])
@@ -43,7 +41,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small checkpoint: whether it works")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with checkpoint(args.checkpoint, "small" if args.quick else "full") as folder:
+    with checkpoint(args.checkpoint, "small" if args.quick else "full", args.model) as folder:
         floors = Floors.of(folder)
         best = on_a_passing_thread(lambda: Machine.measure(device, DTYPES[args.precision]))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()

@@ -7,12 +7,13 @@ newest release, and a voice's features are computed once.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosyserve.protocol import EngineConfig, Synthesize
+from cosyserve.protocol import END_OF_PROMPT, EngineConfig, Synthesize
 
 HOP, LAST_HOP = 25, 100
 
@@ -27,11 +28,15 @@ class OwnLoop:
         from cosyserve_workers.cosyvoice.accelerations import Machine
         from cosyserve_workers.cosyvoice.loading import load
         from cosyserve_workers.cosyvoice.voices import Voices, extract
+        from cosyserve_workers.native.models import COSYVOICE3, model_in
+        from cosyserve_workers.text import SYSTEM_PROMPT
 
         loaded = load(config, Machine.here())
         self.streams = config.streams
         self.details: Mapping[str, str] = loaded.details
         self._library = loaded.cosyvoice
+        newer = model_in(Path(config.model_dir)) is COSYVOICE3
+        self._before = SYSTEM_PROMPT + END_OF_PROMPT if newer else ""
         frontend = self._library.frontend
         self._voices = Voices(
             lambda prompt: extract(frontend, self.sample_rate, prompt, as_path=loaded.prompts_as_paths)
@@ -60,7 +65,7 @@ class OwnLoop:
         frontend = self._library.frontend
         voice = self._voices.voice(request.prompt)
         text, _ = frontend._extract_text_token(request.text)  # noqa: SLF001 - the library's own
-        prompt_text, _ = frontend._extract_text_token(request.prompt_text)  # noqa: SLF001
+        prompt_text, _ = frontend._extract_text_token(self._before + request.prompt_text)  # noqa: SLF001
         sounds = _with_own_hop(self._library.model).tts(
             text=text,
             flow_embedding=voice.embedding,

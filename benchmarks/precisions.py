@@ -14,9 +14,8 @@ import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from benchmarks.native import OURS, QUICK, Bench, Workload, checkpoint, machine, plain, progress
+from benchmarks.native import OURS, QUICK, Bench, Workload, add_model, checkpoint, machine, plain, progress
 from benchmarks.takes import Heard, Session, Take
 
 Round = dict[str, Session]
@@ -25,7 +24,7 @@ Round = dict[str, Session]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="a CosyVoice2 folder; random weights are built if not given")
+    add_model(parser)
     parser.add_argument("--precision", nargs="+", default=["fp32", "auto"], help="fp32, bf16, fp16, auto, and +int8")
     parser.add_argument("--prompt", type=int, default=100, help="speech tokens of the voice's prompt, 25 a second")
     parser.add_argument("--tokens", type=int, default=125, help="speech tokens that each stream says")
@@ -38,7 +37,7 @@ def main() -> None:
     takes = [Take(args.prompt, args.tokens, count) for count in args.at_once]
     workload = QUICK if args.quick else Workload()
     workload = replace(workload, state_gib=args.state_gib or workload.state_gib)
-    with checkpoint(args.checkpoint, "small" if args.quick else "full") as folder:
+    with checkpoint(args.checkpoint, "small" if args.quick else "full", args.model) as folder:
         bench = Bench(folder.absolute(), "", workload, args.rounds, args.threads, "fp32")
         rounds = [play(bench, takes, args.precision, number) for number in range(args.rounds)]
     print(f"{machine()}, {args.threads} threads, {args.rounds} rounds\n")

@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.cards import CARDS, LAUNCH_S, count_turns, estimate
 from benchmarks.costs import Costs
 from benchmarks.measured_costs import measure
-from benchmarks.native import checkpoint, progress
+from benchmarks.native import add_model, checkpoint, progress
 from benchmarks.simulated import Simulation, poisson
 from benchmarks.takes import TOKENS_PER_S, Heard, Take
 from cosyserve.protocol import EngineConfig
@@ -48,9 +48,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--checkpoint", type=Path, help="a model folder; a CosyVoice2 of full size is built if not given"
-    )
+    add_model(parser)
     parser.add_argument("--streams", type=int, nargs="+", default=STREAMS)
     parser.add_argument("--prompt", type=int, default=100, help="speech tokens of the voice's prompt, 25 a second")
     parser.add_argument("--tokens", type=int, default=125, help="speech tokens that each stream says")
@@ -68,7 +66,7 @@ def _arguments() -> argparse.Namespace:
 def _costs(args: argparse.Namespace) -> list[Costs]:
     if args.costs:
         return [Costs.read(args.costs)]
-    with checkpoint(args.checkpoint, "small" if args.quick else "full") as folder:
+    with checkpoint(args.checkpoint, "small" if args.quick else "full", args.model) as folder:
         if args.cards:
             progress("counting")
             turns = list(count_turns(folder))

@@ -139,8 +139,8 @@ def test_precisions_take_turns(small_checkpoint: Path) -> None:
 
 
 @pytest.mark.full
-def test_the_stages_add_up(small_checkpoint: Path) -> None:
-    command = ("--quick", "--checkpoint", str(small_checkpoint), "--at-once", "2", "--tokens", "40")
+def test_the_stages_add_up(bench: Bench) -> None:
+    command = ("--quick", "--checkpoint", str(bench.folder), "--at-once", "2", "--tokens", "40")
     report = cells(run("benchmarks.native_stages", *command))
     calls = {stage: int(report[stage][0]) for stage in ("decode", "voice")}
     # Two streams' tokens after the first and the stop are drawn in one batch or, if one joined later, a few more.
