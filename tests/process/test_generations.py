@@ -31,7 +31,8 @@ def workers(server: Server, **wanted: object) -> list[dict[str, Any]]:
 
 def test_new_workers_beside_the_old_ones(tmp_path: Path) -> None:
     script = Script(tmp_path, at=1, chunks=9)
-    with Server(tmp_path, {"workers": {"count": 2}}) as server, server.stream(text=script.text, seed=1) as running:
+    counted: Tables = {"workers": {"count": 2}}
+    with Server(tmp_path, counted, watch_steps=True) as server, server.stream(text=script.text, seed=1) as running:
         before = server.worker_pids()
         told = reload_with(server, {**NEWER, "limits": {"max_waiting": 1}})
         assert told.status == 0, told.says

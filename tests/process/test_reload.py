@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,28 @@ def test_the_command_line_stays_in_force_and_reloads_take_turns(tmp_path: Path) 
         assert server.speak(text="hello").status_code == 200
         assert [answer["taken"] for answer in threads.map(lambda _: ask(server), range(4))] == [True] * 4
         assert server.model_info()["generation"] == 6
+
+
+@pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="the engine demo is not installed")
+def test_a_word_of_the_lexicon_is_said_anew(tmp_path: Path) -> None:
+    """By the workers that run, and by the helper that tells what would be said."""
+    lexicon = tmp_path / "lexicon.toml"
+    lexicon.write_text('["*"]\nnginx = "banana"\n')
+    settings: Tables = {"model": {"engine": "demo"}, "text": {"lexicon": str(lexicon), "language": "en"}}
+    with Server(tmp_path, settings) as server:
+        before = server.speak(text="nginx").content
+        assert before == server.speak(text="banana").content
+        (pid,) = server.worker_pids()
+        lexicon.write_text('["*"]\nnginx = "engine x"\n')
+        assert reload_with(server, {}).status == 0
+        assert wait_for(lambda: (now := server.speak(text="nginx").content) != before and now, "the new word") == (
+            server.speak(text="engine x").content
+        )
+        words = httpx.post(f"{server.url}/v1/text/words", json={"text": "nginx"}, trust_env=False).json()
+        assert [segment["text"] for segment in words["segments"]] == ["engine x"]
+        lexicon.write_text("no lexicon")
+        assert "text.lexicon cannot be read" in reload_with(server, {}).says
+        assert server.worker_pids() == [pid]
 
 
 def ask(server: Server) -> dict[str, Any]:

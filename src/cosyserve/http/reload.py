@@ -100,16 +100,18 @@ class Reloader:
         changed = sorted(differences(self._configured, configured))
         self._premises.become(new)
         self._configured = configured
-        await anyio.to_thread.run_sync(_read_voices, new)
-        return _tell(new, changed, workers)
+        warnings = await anyio.to_thread.run_sync(_look_around, new)
+        return _tell(new, changed, workers, warnings)
 
 
-def _read_voices(service: Service) -> None:
+def _look_around(service: Service) -> list[str]:
+    """Which voices there are, and what the service goes without: may block."""
     service.voices.rescan()
     service.voices.preload(service.settings.voices.preload)
+    return [f"{finding.text}: {finding.remedy}" for finding in shortfalls(service.settings)]
 
 
-def _tell(service: Service, changed: Sequence[str], workers: str) -> list[str]:
+def _tell(service: Service, changed: Sequence[str], workers: str, warnings: Sequence[str]) -> list[str]:
     """To the log and to whoever asked."""
     generation = service.pool.state.generation
     log.info(
@@ -121,7 +123,6 @@ def _tell(service: Service, changed: Sequence[str], workers: str) -> list[str]:
         voices=len(service.voices.listing()),
         log_level=service.settings.log.level,
     )
-    warnings = [f"{finding.text}: {finding.remedy}" for finding in shortfalls(service.settings)]
     for warning in warnings:
         log.warning(warning)
     return [

@@ -203,6 +203,7 @@ def _instructions() -> Schema:
 def _model_info() -> Schema:
     worker = {
         "worker": {"type": "integer"},
+        "generation": {"type": "integer", "description": "That it was started for."},
         "state": {"enum": [state.value for state in WorkerState]},
         "device": nullable("string"),
         "pid": nullable("integer"),
@@ -225,6 +226,7 @@ def _model_info() -> Schema:
             "engine_chosen": nullable("string") | {"description": "Why, where model.engine is auto."},
             "note": nullable("string"),
             "status": {"type": "string"},
+            "generation": {"type": "integer", "description": "1, and one more with each reload."},
             "sample_rate": nullable("integer"),
             "running": {"type": "integer"},
             "waiting": {"type": "integer"},
