@@ -5,6 +5,7 @@ and writes then, and between the two another thread may write.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,6 +69,10 @@ class S3:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def freeze(self) -> None:
+        """From now on it takes requests, and answers none."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def stop(self) -> None:
         """End it; what it had is gone."""

@@ -1,13 +1,14 @@
 """`python -m tests.stepwatch FILE serve ...`: the command line, its event loop watched.
 
-Every step of the loop (a callback, or a task up to its next wait) is measured by its thread's own CPU time, which a
-busy machine does not lengthen. FILE has the longest one so far, as JSON: its seconds, and where its task waits now.
-Nothing is left out: start and end are watched too, and what the garbage collector takes on the way.
+Every step of the main thread's loop (a callback, or a task up to its next wait) is measured by that thread's own CPU
+time, which a busy machine does not lengthen. FILE has the longest one so far, as JSON: its seconds, and where its task
+waits now. Nothing is left out: start and end are watched too, and what the garbage collector takes on the way.
 """
 
 import asyncio
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def watch(report: Path) -> None:
         before = time.thread_time()
         run(handle)
         took = time.thread_time() - before
-        if took > longest:
+        # Libraries have loops of their own, on other threads, which keep nobody waiting.
+        if took > longest and threading.current_thread() is threading.main_thread():
             longest = took
             report.write_text(json.dumps({"cpu_s": took, "step": _described(handle)}))
 

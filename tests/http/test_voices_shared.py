@@ -63,64 +63,69 @@ def post(server: Server, name: str, content: bytes) -> httpx.Response | None:
         return None
 
 
-def test_what_one_does_the_other_sees(new_server: NewServer, tmp_path: Path) -> None:
-    with new_server("one") as one, new_server("two") as two:
-        assert post(one, "Bob", audio(1)) is not None
-        # At once, where it is asked for by its name, and before long in the list.
-        script = Script(tmp_path, "first")
-        assert two.speak(text=script.text, voice="bob").status_code == 200
-        assert request_seen(script)["prompt_samples"] == 72_000
-        again = post(two, "BOB", audio(2))
-        assert again is not None
-        check_error(again, 409, "voice_exists", "name")
-        # What replaces it is spoken by the other too, though both had the old one decoded.
-        assert two.delete(f"{VOICES}/bob").status_code == 200
-        longer = sounds.prompt(seconds=2, rate=48_000)
-        assert (stored := post(two, "bob", longer)) is not None
-        assert stored.status_code == 201
-        wait_for(lambda: one.get(f"{VOICES}/bob/audio").content == longer, "the new recording")
-        script = Script(tmp_path, "second")
-        assert one.speak(text=script.text, voice="bob").status_code == 200
-        assert request_seen(script)["prompt_samples"] == 96_000
-        assert one.delete(f"{VOICES}/bob").status_code == 200
-        wait_for(lambda: names(two) == [], "the voice to be gone")
-
-
 @pytest.mark.parametrize("voices", [12, pytest.param(200, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
-def test_both_killed_at_random_while_voices_come_in(new_server: NewServer, tmp_path: Path, voices: int) -> None:
-    """Each voice is sent to both at once, again and again, until one of them has it."""
-    chance = random.Random(voices)
-    acknowledged: dict[str, list[bytes]] = {}
-    kills = max(2, voices // 20)
-    with ExitStack() as running, ThreadPoolExecutor(8) as threads:
+def test_two_servers(new_server: NewServer, tmp_path: Path, voices: int) -> None:
+    """What one does, the other sees; then either is killed at random while voices come in."""
+    with ExitStack() as running:
         servers = [running.enter_context(new_server(name)) for name in ("one", "two")]
-
-        def store(number: int, place: int) -> None:
-            """By one of the two, until somebody has it."""
-            name, content = f"voice-{number}", audio(2 * number + place)
-            answer = wait_for(lambda: post(servers[place], name, content), "an answer", poll_s=0.2)
-            assert answer is not None
-            if answer.status_code == 201:
-                acknowledged.setdefault(name, []).append(content)
-            else:
-                check_error(answer, 409, "voice_exists", "name")
-
-        uploads = [threads.submit(store, number, place) for number in range(voices) for place in (0, 1)]
-        for kill in range(kills):
-            due = (kill + 1) * voices // (kills + 1)
-            wait_for(lambda due=due: len(acknowledged) >= due, f"{due} voices")  # type: ignore[misc]
-            victim = chance.randrange(2)
-            servers[victim].signal(9)
-            servers[victim].wait_exit()
-            servers[victim].start()
-        for upload in uploads:
-            upload.result()
+        check_sight(servers, tmp_path)
+        acknowledged = store_and_kill(servers, voices, kills=max(1, voices // 20))
         everybody = sorted(f"voice-{number}" for number in range(voices))
         assert all(len(contents) == 1 for contents in acknowledged.values())
         for server in servers:
             wait_for(lambda server=server: names(server) == everybody, "the voices to be listed")  # type: ignore[misc]
         check_audio(servers, everybody, acknowledged)
     assert not list(tmp_path.rglob("*.part"))
+
+
+def check_sight(servers: list[Server], folder: Path) -> None:
+    """A name that is not known is found at once, one that is taken is taken for both, and what is replaced is new."""
+    one, two = servers
+    assert post(one, "Bob", audio(1)) is not None
+    script = Script(folder, "first")
+    assert two.speak(text=script.text, voice="bob").status_code == 200
+    assert request_seen(script)["prompt_samples"] == 72_000
+    again = post(two, "BOB", audio(2))
+    assert again is not None
+    check_error(again, 409, "voice_exists", "name")
+    assert two.delete(f"{VOICES}/bob").status_code == 200
+    longer = sounds.prompt(seconds=2, rate=48_000)
+    assert (stored := post(two, "bob", longer)) is not None
+    assert stored.status_code == 201
+    wait_for(lambda: one.get(f"{VOICES}/bob/audio").content == longer, "the new recording")
+    script = Script(folder, "second")
+    assert one.speak(text=script.text, voice="bob").status_code == 200
+    assert request_seen(script)["prompt_samples"] == 96_000
+    assert one.delete(f"{VOICES}/bob").status_code == 200
+    wait_for(lambda: names(two) == [], "the voice to be gone")
+
+
+def store_and_kill(servers: list[Server], voices: int, kills: int) -> dict[str, list[bytes]]:
+    """Each voice is sent to both at once, again and again, until one has it. Returns what was acknowledged, by name."""
+    chance = random.Random(voices)
+    acknowledged: dict[str, list[bytes]] = {}
+
+    def store(number: int, place: int) -> None:
+        name, content = f"voice-{number}", audio(2 * number + place)
+        answer = wait_for(lambda: post(servers[place], name, content), "an answer", poll_s=0.2)
+        assert answer is not None
+        if answer.status_code == 201:
+            acknowledged.setdefault(name, []).append(content)
+        else:
+            check_error(answer, 409, "voice_exists", "name")
+
+    with ThreadPoolExecutor(8) as threads:
+        uploads = [threads.submit(store, number, place) for number in range(voices) for place in (0, 1)]
+        for kill in range(kills):
+            due = (kill + 1) * voices // (kills + 1)
+            wait_for(lambda due=due: len(acknowledged) >= due, f"{due} voices")  # type: ignore[misc]
+            victim = servers[chance.randrange(2)]
+            victim.signal(9)
+            victim.wait_exit()
+            victim.start()
+        for upload in uploads:
+            upload.result()
+    return acknowledged
 
 
 def check_audio(servers: list[Server], everybody: list[str], acknowledged: dict[str, list[bytes]]) -> None:
@@ -138,8 +143,11 @@ def test_a_store_that_is_away(tmp_path: Path) -> None:
     settings = {"voices": {"url": "s3://comes-late", "dir": str(tmp_path / "copies"), "max_cached_bytes": 0}}
     with S3(tmp_path) as service:
         service.make_bucket("comes-late")
-        with Server(tmp_path, settings, service.env) as server:
+        with Server(tmp_path, settings, service.env, watch_steps=True) as server:
             assert post(server, "bob", audio(1)) is not None
+            service.freeze()
+            assert server.speak(text="hello", voice="bob").status_code == 200
+            assert server.speak(text="hello", voice="alloy").status_code == 200
             service.stop()
             assert server.speak(text="hello", voice="bob").status_code == 200
             assert server.speak(text="hello", voice="alloy").status_code == 200
