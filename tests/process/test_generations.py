@@ -156,10 +156,11 @@ def test_during_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_another_number_of_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("handover", ["beside", "in_turn"])
+def test_another_number_of_workers(tmp_path: Path, handover: str) -> None:
     with Server(tmp_path) as server:
         for count in (3, 1):
-            assert reload_with(server, {"workers": {"count": count}}).status == 0
+            assert reload_with(server, {"workers": {"count": count, "handover": handover}}).status == 0
             wait_for(lambda: len(workers(server)) == count, "the old ones to be gone")  # noqa: B023
             assert len(workers(server, state="ready")) == count
 
@@ -204,7 +205,7 @@ def test_in_turn_whoever_comes_between_waits(tmp_path: Path, threads: ThreadPool
 def test_in_turn_where_the_new_one_cannot_start_the_old_one_comes_back(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
-    settings: Tables = {"workers": {"handover": "in_turn", "count": 2}}
+    settings: Tables = {"workers": {"handover": "in_turn", "count": 2, "devices": ["a", "b"]}}
     with Server(tmp_path, settings) as server:
         told = reload_with(server, {"model": {"engine": "tests.engines:cannot_load"}})
         assert told.status == 1
@@ -214,3 +215,15 @@ def test_in_turn_where_the_new_one_cannot_start_the_old_one_comes_back(
         assert server.speak(text="chunks=2", seed=5).content == expected_pcm(5, 2)
         assert reload_with(server, NEWER).status == 0
         assert server.model_info()["model_type"] == "CosyVoice3"
+        assert_one_at_a_time_on_each_device(server)
+
+
+def assert_one_at_a_time_on_each_device(server: Server) -> None:
+    """Memory that one worker holds is not there for the next."""
+    holders: dict[str, int] = {}
+    for line in server.logs():
+        if line["event"] == "worker starting":
+            assert holders.setdefault(line["device"], line["pid"]) == line["pid"], line
+        elif line["event"] == "worker process ended":
+            holders = {device: pid for device, pid in holders.items() if pid != line["pid"]}
+    assert len(holders) == 2

@@ -71,7 +71,7 @@ class Exchange:
 
     async def in_turn(self, specs: Sequence[WorkerSpec], generation: int, within_s: float) -> None:
         """One after another; those of the new ones that have no predecessor come last. Raises ExchangeFailed."""
-        before = self._dispatcher.workers.serving
+        before = sorted(self._dispatcher.workers.serving, key=lambda worker: worker.slot)
         old = [Old(worker.index, self._crew.spec(worker.index), worker.generation) for worker in before]
         new: list[int] = []
         self._dispatcher.handing_over = True
