@@ -63,7 +63,8 @@ def test_a_part_that_another_machine_takes_for_a_dead_servers(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """As where locks do not reach it: the part is gone before it has its name, and is written again."""
-    link, taken = os.link, []
+    link = os.link
+    taken: list[Path] = []
 
     def cleared(part: Path, *args: Any) -> None:
         if len(taken) < times:
