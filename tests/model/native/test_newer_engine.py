@@ -17,12 +17,19 @@ from torch import Tensor  # noqa: E402
 
 from cosyserve_workers.native.engine import NativeEngine  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
-from cosyserve_workers.native.lanes import using_threads  # noqa: E402
 from cosyserve_workers.native.lm.silence import SILENT  # noqa: E402
 from cosyserve_workers.native.loading import create  # noqa: E402
 from cosyserve_workers.native.models import COSYVOICE3  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
-from tests.model.native.test_engine import Listening, config, difference, requests, say  # noqa: E402
+from tests.model.native.engine_kit import (  # noqa: E402
+    Listening,
+    config,
+    difference,
+    engine_on,
+    nothing_left,  # noqa: F401 - a fixture
+    requests,
+    say,
+)
 
 CPU = torch.device("cpu")
 PAUSE = sorted(SILENT)[:2] * 10
@@ -51,11 +58,8 @@ def draws() -> Pausing:
 
 @pytest.fixture(scope="module")
 def engine(small_checkpoint_3: Path, draws: Pausing) -> Iterator[NativeEngine]:
-    """On one core: there sound is the same to the bit, whoever shares the steps."""
-    with using_threads(1):
-        engine = create(config(small_checkpoint_3), around=draws.around)
-    yield engine
-    engine.close()
+    with engine_on(small_checkpoint_3, draws) as engine:
+        yield engine
 
 
 def folder_without(folder: Path, name: str, out: Path) -> Path:
