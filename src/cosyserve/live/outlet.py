@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 from starlette.types import Send
 
 from cosyserve.errors import ListenerStalled
@@ -35,6 +36,8 @@ class Outlet:
         async with self._turn:
             if data and wanted():
                 await self._frame({"type": "websocket.send", "bytes": data})
+        # A send that need not wait would keep a cancellation, and all other streams, from being noticed.
+        await anyio.lowlevel.checkpoint()
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye. Raises ListenerStalled."""
