@@ -3,11 +3,12 @@
 A turn's operations are counted (`benchmarks/programs.py`). The host starts them one after the other, each in the time
 that PyTorch takes for an operation, but for those that a CUDA graph starts; the GPU works them off, each in the time of
 its arithmetic or of its memory, whichever is longer, and in no less than a kernel takes that does nothing. Host and GPU
-go side by side: a turn takes as long as the slower of them, and what each wait adds.
+go side by side: a turn takes as long as the slower of them, and what each wait adds. A kernel leaves nothing to others
+while it moves bytes or multiplies; what is left is the time in which it is too small to fill the card.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,9 +16,11 @@ import torch
 from benchmarks.company import Company
 from benchmarks.costs import Costs, Point
 from benchmarks.counting import Count, Counter
+from benchmarks.imagined import Solved
 from benchmarks.launches import plan_for
 from benchmarks.nowhere import load, nowhere
 from benchmarks.programs import Programs
+from cosyserve_workers.native.cost_table import patience
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, FRAMES_PER_TOKEN
 from cosyserve_workers.native.networks import Networks
 
@@ -41,11 +44,11 @@ class Card:
     single: float
     double: float
 
-    def device_s(self, work: Count) -> float:
-        """What the GPU works on it."""
+    def device_s(self, work: Count, least: float = KERNEL_S) -> float:
+        """What the GPU works on it. least: of each kernel."""
         rates = {"bfloat16": self.half, "float16": self.half, "float64": self.double}
         return sum(
-            times * max(KERNEL_S, one.moved / self.memory, one.operations / rates.get(one.dtype, self.single))
+            times * max(least, one.moved / self.memory, one.operations / rates.get(one.dtype, self.single))
             for one, times in work.work.items()
         )
 
@@ -80,9 +83,17 @@ def seconds(card: Card, counted: Count, launch_s: float = LAUNCH_S) -> float:
 
 def estimate(card: Card, turns: Sequence[Turn], launch_s: float = LAUNCH_S) -> Costs:
     """A card's costs."""
-    points = [Point(one.turn, one.streams, one.past, one.size, seconds(card, one.count, launch_s)) for one in turns]
+    points = [
+        Point(
+            one.turn, one.streams, one.past, one.size, seconds(card, one.count, launch_s), card.device_s(one.count, 0.0)
+        )
+        for one in turns
+    ]
     source = f"{card.name}, bf16, estimated from launches, bytes and operations"
-    return Costs(source, plan_for(max(one.streams for one in turns)), points)
+    costs = Costs(source, plan_for(max(one.streams for one in turns)), points)
+    alone, both = (costs.solve([Solved(FRAMES_PER_TOKEN * FIRST_PAST, CHUNK_FRAMES)] * streams) for streams in (1, 2))
+    steps = patience(alone.seconds, both.seconds, costs.decode(1, FIRST_PAST).seconds)
+    return replace(costs, plan=replace(costs.plan, patience=steps))
 
 
 STREAMS = (1, 2, 4)

@@ -58,7 +58,7 @@ class Company:
         """Make their first chunks, so many in a turn, and their voice's state before."""
         self._say(CHUNK_TOKENS + LOOKAHEAD_TOKENS - _AFTER_BOUNDARY)
         for first in range(0, len(self._requests), together):
-            self._networks.solve(self._requests[first : first + together])
+            self._networks.solve(self._requests[first : first + together]).result()
 
     def know(self, chunks: int) -> None:
         """Have as many tokens drawn as the next `solve` needs for so many chunks."""
@@ -66,7 +66,7 @@ class Company:
 
     def solve(self) -> float:
         """A turn with the next chunks of all; seconds of sound of each."""
-        return self._networks.solve(self._requests)[0].chunk.sound_s
+        return self._networks.solve(self._requests).result()[0].chunk.sound_s
 
     def finish(self, tokens: int) -> None:
         """Have so many more drawn, and their segments ended: the next `solve` is the last."""

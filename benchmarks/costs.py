@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.imagined import Solved
+from benchmarks.imagined import Solved, Took
 from cosyserve_workers.native.models import COSYVOICE2
 from cosyserve_workers.native.networks import Plan
 from cosyserve_workers.native.vocoder.windows import REACHES
@@ -20,7 +20,7 @@ Row = list[float]
 
 @dataclass(frozen=True)
 class Point:
-    """One turn. size: what is done for each stream; past: what lies behind it.
+    """One turn. size: what is done for each stream; past: what lies behind it. full: as `Took`, all of it if None.
 
     A prefill's are rows, a decode's positions of the language model, a solve's frames.
     """
@@ -30,6 +30,12 @@ class Point:
     past: int
     size: int
     seconds: float
+    full: float | None = None
+
+    @property
+    def filling(self) -> "Point":
+        """The same, with the seconds that it fills the device for."""
+        return self if self.full is None else replace(self, seconds=self.full)
 
 
 @dataclass(frozen=True)
@@ -57,24 +63,31 @@ class Costs:
         return replace(self.plan, slots=streams, solve_width=width)
 
     @cached_property
-    def _laws(self) -> "dict[str, _Laws]":
+    def _laws(self) -> "dict[str, tuple[_Laws, _Laws]]":
+        """Of each turn's seconds, and of those in which it fills the device."""
+        groups = {turn: [point for point in self.points if point.turn == turn] for turn in SHAPES}
         return {
-            turn: _Laws([point for point in self.points if point.turn == turn], shape) for turn, shape in SHAPES.items()
+            turn: (_Laws(points, SHAPES[turn]), _Laws([point.filling for point in points], SHAPES[turn]))
+            for turn, points in groups.items()
         }
 
-    def prefill(self, streams: int, rows: int) -> float:
+    def prefill(self, streams: int, rows: int) -> Took:
         """As `Cost`."""
-        return self._laws["prefill"].at(streams, [1, rows])
+        return self._at("prefill", streams, [1, rows])
 
-    def decode(self, streams: int, past: int) -> float:
+    def decode(self, streams: int, past: int) -> Took:
         """As `Cost`."""
-        return self._laws["decode"].at(streams, [1, past])
+        return self._at("decode", streams, [1, past])
 
-    def solve(self, parts: Sequence[Solved]) -> float:
+    def solve(self, parts: Sequence[Solved]) -> Took:
         """As `Cost`: streams that differ are taken for as many of their mean."""
         frames = sum(part.frames for part in parts) / len(parts)
         looks = sum(part.frames * part.past for part in parts) / len(parts)
-        return self._laws["solve"].at(len(parts), [1, frames, looks])
+        return self._at("solve", len(parts), [1, frames, looks])
+
+    def _at(self, turn: str, streams: int, row: Row) -> Took:
+        seconds, full = (laws.at(streams, row) for laws in self._laws[turn])
+        return Took(seconds, min(full, seconds))
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

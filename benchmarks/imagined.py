@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.flow.flow import FlowStep
+from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.memory import Page, PagePool
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, CHUNK_TOKENS, FRAMES_PER_TOKEN, LOOKAHEAD_TOKENS, MEL_BINS
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState
@@ -19,8 +19,9 @@ from cosyserve_workers.native.lm.weights import STOP
 from cosyserve_workers.native.memory_plan import Room, plan_memory
 from cosyserve_workers.native.models import COSYVOICE2
 from cosyserve_workers.native.networks import Networks, Plan
+from cosyserve_workers.native.rendering import Renderer
 from cosyserve_workers.native.transfers import Fetched
-from cosyserve_workers.native.vocoder.stream import VocoderStep
+from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME
 from cosyserve_workers.native.vocoder.windows import REACHES
 
@@ -37,27 +38,43 @@ class Solved(NamedTuple):
     frames: int
 
 
-class Cost(Protocol):
-    """What turns take, in seconds."""
+class Took(NamedTuple):
+    """seconds: of a turn by itself. full: seconds of them in which nothing else would find room."""
 
-    def prefill(self, streams: int, rows: int) -> float:
+    seconds: float = 0.0
+    full: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the device that it leaves to nobody."""
+        return min(self.full / self.seconds, 1.0) if self.seconds else 0.0
+
+    def and_then(self, other: "Took") -> "Took":
+        """Both, one after the other."""
+        return Took(self.seconds + other.seconds, self.full + other.full)
+
+
+class Cost(Protocol):
+    """What turns take."""
+
+    def prefill(self, streams: int, rows: int) -> Took:
         """So many rows of all who take part."""
 
-    def decode(self, streams: int, past: int) -> float:
+    def decode(self, streams: int, past: int) -> Took:
         """A token for each; past: the most positions that one of them looks back on."""
 
-    def solve(self, parts: Sequence[Solved]) -> float:
+    def solve(self, parts: Sequence[Solved]) -> Took:
         """Flow and vocoder of these."""
 
 
 class Imagined:
-    """Stand-ins for all three networks, and for the program that draws. seconds: what they have taken by now.
+    """Stand-ins for all three networks, and for the program that draws. took: what they have taken by now.
 
     tokens: how many each stream says. awaited: frames that the vocoder waits for.
     """
 
     def __init__(self, cost: Cost, plan: Plan, tokens: int, awaited: int = REACHES[COSYVOICE2].right) -> None:
-        self.seconds = 0.0
+        self.took = Took()
         self.slots = plan.slots
         self.lengths = [0] * plan.slots
         self.device = torch.device("cpu")
@@ -70,8 +87,13 @@ class Imagined:
         self._pool = cast("PagePool", self)
         self.page_bytes = PAGE_BYTES
         memory = plan_memory(Room(self.device, ENDLESS, ENDLESS), 0, 0, ENDLESS)
-        self.networks = Networks(*cast("Any", ((self, self, self, _Vocoder(awaited)), plan, memory)))
+        flow, vocoder = cast("tuple[Flow, Vocoder]", (self, _Vocoder(awaited)))
+        renderer = Renderer(flow, vocoder, memory.state, plan.chunk_tokens)
+        self.networks = Networks(*cast("Any", ((self, self, renderer), plan, memory)))
         """The real ones, with these in them."""
+
+    def _spend(self, took: Took) -> None:
+        self.took = self.took.and_then(took)
 
     # The language model.
 
@@ -94,14 +116,14 @@ class Imagined:
         """As `TokenProgram`."""
         for slot, rows in zip(slots, inputs, strict=True):
             self.lengths[slot] += len(rows)
-        self.seconds += self._cost.prefill(len(slots), sum(map(len, inputs)))
+        self._spend(self._cost.prefill(len(slots), sum(map(len, inputs))))
         return self._drawn([slot for slot, complete in zip(slots, whole, strict=True) if complete])
 
     def decode(self, slots: Sequence[int]) -> Fetched:
         """As `TokenProgram`."""
         for slot in slots:
             self.lengths[slot] += 1
-        self.seconds += self._cost.decode(len(slots), max(self.lengths[slot] for slot in slots))
+        self._spend(self._cost.decode(len(slots), max(self.lengths[slot] for slot in slots)))
         return self._drawn(slots)
 
     def _drawn(self, slots: Sequence[int]) -> Fetched:
@@ -148,7 +170,7 @@ class Imagined:
             stream.frames_done = end
             if step.keep and not step.final:
                 stream.pages = (self._page,) * (end // CHUNK_FRAMES)
-        self.seconds += self._cost.solve(parts)
+        self._spend(self._cost.solve(parts))
         return mels
 
 

@@ -17,7 +17,7 @@ from cosyserve_workers.native.driver import Driver
 from cosyserve_workers.native.flow.sizes import CHUNK_FRAMES, FRAMES_PER_TOKEN, LOOKAHEAD_TOKENS
 from cosyserve_workers.native.lanes import on_a_passing_thread
 from cosyserve_workers.native.loading import create
-from cosyserve_workers.native.networks import Networks, Plan
+from cosyserve_workers.native.networks import Networks
 
 PASTS = (100, 300)
 """Speech tokens behind the streams in a solve, or of the voice in a prefill."""
@@ -30,32 +30,32 @@ TAIL = 12
 
 def measure(config: EngineConfig) -> Costs:
     """Load a model folder as a worker does, and time its turns."""
-    made: list[tuple[Networks, Plan]] = []
+    made: list[Networks] = []
 
-    def keep(make: Callable[..., None], driver: Any, networks: Networks, plan: Plan) -> None:
-        made.append((networks, plan))
-        make(driver, networks, plan)
+    def keep(make: Callable[..., None], driver: Any, networks: Networks) -> None:
+        made.append(networks)
+        make(driver, networks)
 
     with replaced(Driver, "__init__", keep):
         engine = create(config)
-    networks, plan = made[0]
+    (networks,) = made
     source = f"{machine()}, {platform.system()}, {torch.get_num_threads()} threads, {config.precision}, measured"
     try:
         # Its own thread has nothing to do meanwhile, and this one is like it.
-        points = on_a_passing_thread(lambda: list(_all(networks, plan)))
+        points = on_a_passing_thread(lambda: list(_all(networks)))
     finally:
         engine.close()
-    return Costs(source, plan, points)
+    return Costs(source, networks.plan, points)
 
 
-def _all(networks: Networks, plan: Plan) -> Iterator[Point]:
+def _all(networks: Networks) -> Iterator[Point]:
     _warm_up(networks)
     for past in PASTS:
         yield from _prefill(networks, past)
-        for streams in _some(plan.solve_width):
+        for streams in _some(networks.plan.solve_width):
             yield from _solve(networks, streams, past)
     for past in DECODED:
-        for streams in _some(plan.slots):
+        for streams in _some(networks.plan.slots):
             yield from _decode(networks, streams, past)
 
 

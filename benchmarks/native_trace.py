@@ -73,8 +73,8 @@ class Trace:
         self._floor = floor
         self._device = device
         self._waiting: dict[int, FirstSound] = {}
-        self._turn: Turn | None = None
-        self._turn_began = 0.0
+        self._turns: dict[str, tuple[Turn, float]] = {}
+        """Of each track, the last that it began, and when."""
         self._lock = threading.Lock()
         self._running_now: list[str] = []
         self._shared_until = 0.0
@@ -89,7 +89,9 @@ class Trace:
             (Flow, "advance"): self._advance,
             (Vocoder, "advance"): self._vocode,
             (Scheduler, "join"): self._join,
-            (Scheduler, "next"): self._next,
+            (Scheduler, "next"): self._next("one"),
+            (Scheduler, "next_solve"): self._next("sound"),
+            (Scheduler, "next_step"): self._next("tokens"),
             (Scheduler, "solved"): self._solved,
         }
         with ExitStack() as stack:
@@ -157,30 +159,36 @@ class Trace:
         self.streams.append(entry)
         run(scheduler, stream, now)
 
-    def _next(self, run: Callable[..., Turn | None], scheduler: Any) -> Turn | None:
-        self._turn_ends()
-        self._turn = run(scheduler)
-        self._turn_began = time.perf_counter()
-        return self._turn
+    def _next(self, track: str) -> Callable[..., Turn | None]:
+        def noting(run: Callable[..., Turn | None], scheduler: Any) -> Turn | None:
+            self._turn_ends(track)
+            turn = run(scheduler)
+            if turn is not None:
+                self._turns[track] = turn, time.perf_counter()
+            return turn
+
+        return noting
 
     def _solved(self, run: Callable[..., None], scheduler: Any, stream: int, chunk: Chunk, now: float) -> None:
         if chunk.sound_s and stream in self._waiting:
-            self._turn_ends()
+            self._turn_ends("sound" if "sound" in self._turns else "one", goes_on=True)
             entry = self._waiting.pop(stream)
             entry.seconds = time.perf_counter() - entry.joined
         run(scheduler, stream, chunk, now)
 
-    def _turn_ends(self) -> None:
+    def _turn_ends(self, track: str, *, goes_on: bool = False) -> None:
         """Put down a turn to those who took part in it and have not sounded yet."""
-        if self._turn is None:
+        if track not in self._turns:
             return
+        turn, began = self._turns.pop(track)
         now = time.perf_counter()
-        took = [slot for slot, _ in self._turn.pieces] if isinstance(self._turn, Prefill) else self._turn.streams
-        kind = type(self._turn).__name__
+        took = [slot for slot, _ in turn.pieces] if isinstance(turn, Prefill) else turn.streams
+        kind = type(turn).__name__
         for stream in took:
             if entry := self._waiting.get(stream):
-                entry.turns[kind] = entry.turns.get(kind, 0.0) + now - self._turn_began
-        self._turn_began = now
+                entry.turns[kind] = entry.turns.get(kind, 0.0) + now - began
+        if goes_on:
+            self._turns[track] = turn, now
 
 
 @contextmanager

@@ -4,12 +4,14 @@
     python -m benchmarks.simulate --save costs.json         # and keeps the table of what turns took
     python -m benchmarks.simulate --costs costs.json --streams 1 10
     python -m benchmarks.simulate --cards H100 L20 4090 L4  # estimates, from counts and published figures
+    python -m benchmarks.simulate --cards H100 --tracks 1 2 # decoding in turn with what makes sound, and beside it
     python -m benchmarks.simulate --quick                   # small checkpoint: whether it works, no figures
 
 The scheduler is the real one, and so is all that is decided about streams; networks are stand-ins that know how long
 they would take (`benchmarks/imagined.py`), on a clock of their own. What turns take is measured here, read from a file,
 or estimated (`benchmarks/cards.py`). All streams say one segment with a voice that was seen before, and there is room
-for their state. Text, features of prompts and the front end take no time: on a fast GPU theirs is to be added.
+for their state. Text, features of prompts and the front end take no time: on a fast GPU theirs is to be added. Of two turns
+at a time a solve gets what the other leaves of the device, which is known of cards alone.
 
 `together`: all come at once. `poisson`: they come at random, so often that this number would be speaking at a time if
 each were heard as it is spoken. Underruns are chunks that came later than the sound before them lasted.
@@ -43,7 +45,9 @@ def main() -> None:
     for costs in _costs(args):
         if args.save:
             costs.save(args.save)
-        print(report(costs, args.streams, args.prompt, args.tokens), flush=True)
+        for tracks in args.tracks or [costs.plan.tracks]:
+            on = replace(costs, plan=replace(costs.plan, tracks=tracks))
+            print(report(on, args.streams, args.prompt, args.tokens), flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--save", type=Path, help="where to write the table that was measured")
     parser.add_argument("--cards", nargs="+", choices=list(CARDS), help="estimate these, instead of measuring")
     parser.add_argument("--launch-us", type=float, default=LAUNCH_S * 1e6, help="of an operation, on the cards' host")
+    parser.add_argument("--tracks", type=int, nargs="+", choices=[1, 2], help="turns at a time; else as was measured")
     parser.add_argument("--at-once", type=int, default=10, help="the most streams that are measured")
     parser.add_argument("--state-gib", type=float, default=8.0)
     parser.add_argument("--precision", default="fp32")
@@ -118,9 +123,8 @@ def outcome(costs: Costs, take: Take, *, at_random: bool) -> Outcome:
 
 def report(costs: Costs, streams: Sequence[int], prompt: int, tokens: int) -> str:
     """A table of all of them."""
-    lines = [
-        f"{costs.model}; {costs.source}; {tokens / TOKENS_PER_S:g} s each, prompt of {prompt / TOKENS_PER_S:g} s\n"
-    ]
+    said = f"{tokens / TOKENS_PER_S:g} s each, prompt of {prompt / TOKENS_PER_S:g} s"
+    lines = [f"{costs.model}; {costs.source}; {said}; turns at a time: {costs.plan.tracks}\n"]
     lines += ["| streams | they come | first audio, p50 | p95 | underruns | without | audio seconds per second |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for name, at_random in (("together", False), ("poisson", True)):

@@ -86,7 +86,7 @@ def check_empty(engine: NativeEngine) -> None:
     assert networks._requests == {}
     assert networks._free == list(range(engine.streams))
     assert networks._lm.lengths == [0] * engine.streams
-    assert networks.state_bytes == networks._voices.alive_bytes
+    assert networks.state_bytes == networks.renderer._voices.alive_bytes
     assert engine._driver._scheduler._streams == {}
 
 
@@ -113,15 +113,15 @@ class MelTap:
         self._networks = engine._driver._networks
 
     def __enter__(self) -> Self:
-        networks, vocoder = self._networks, self._networks._vocoder
+        networks, vocoder = self._networks, self._networks.renderer.vocoder
         solve, advance = networks.solve, vocoder.advance
         spoken: dict[int, Tensor] = {}
 
         def solve_and_note(requests: Sequence[Any]) -> Any:
-            heard = [(request.seed, request.segments[0]) for request in requests]
+            heard = [(request.seed, request.to_be_heard()) for request in requests]
             sounds = solve(requests)
             for seed, segment in heard:
-                self.mels.setdefault(seed, []).append(spoken.pop(id(segment.vocoder)))
+                self.mels.setdefault(seed, []).append(spoken.pop(id(segment.rendered.vocoder)))
             self.state_bytes = max(self.state_bytes, networks.state_bytes)
             return sounds
 
@@ -134,7 +134,7 @@ class MelTap:
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self._networks.solve, self._networks._vocoder.advance
+        del self._networks.solve, self._networks.renderer.vocoder.advance
 
     def mel(self, seed: int) -> NDArray[np.float32]:
         return torch.cat(self.mels[seed], dim=1).numpy()

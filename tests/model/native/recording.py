@@ -33,6 +33,19 @@ class Recorder:
         return replay
 
 
+class Repeater(Recorder):
+    """Records nothing: a step, which reads and writes the same tensors, is run again."""
+
+    def __call__(self, step: Step) -> Step:
+        self.recorded += 1
+
+        def again() -> tuple[Tensor, ...]:
+            self.replayed += 1
+            return step()
+
+        return again
+
+
 @torch.library.custom_op("cosyserve_tests::attend", mutates_args={"keys_values"})
 def attend_op(  # noqa: PLR0917 - operations have no others
     qkv: Tensor, keys_values: Tensor, numbers: list[Tensor], layer: int, heads: int, bias: Tensor | None

@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
 from cosyserve_workers.native import networks as networks_module  # noqa: E402
-from cosyserve_workers.native.cuda_graphs import COUNTS, Graphs, Step  # noqa: E402
+from cosyserve_workers.native.cuda_graphs import COUNTS, Graphs  # noqa: E402
 from cosyserve_workers.native.driver import Driver  # noqa: E402
 from cosyserve_workers.native.features.voice import VoiceFeatures  # noqa: E402
 from cosyserve_workers.native.flow import rows, solver  # noqa: E402
@@ -33,7 +33,7 @@ from cosyserve_workers.native.precision import Precision  # noqa: E402
 from cosyserve_workers.native.utterances import Segment, Voice  # noqa: E402
 from cosyserve_workers.native.vocoder import program as vocoder_program  # noqa: E402
 from cosyserve_workers.native.vocoder import windows  # noqa: E402
-from tests.model.native.recording import KERNELS, Recorder  # noqa: E402
+from tests.model.native.recording import KERNELS, Recorder, Repeater  # noqa: E402
 
 CPU = torch.device("cpu")
 SPEEDS = (1.0, 1.0, 0.5, 0.8, 1.3, 2.0)
@@ -66,19 +66,6 @@ WHOLE = Day(
 )
 
 
-class Repeater(Recorder):
-    """Records nothing: a step, which reads and writes the same tensors, is run again."""
-
-    def __call__(self, step: Step) -> Step:
-        self.recorded += 1
-
-        def again() -> tuple[Tensor, ...]:
-            self.replayed += 1
-            return step()
-
-        return again
-
-
 @dataclass
 class Given:
     """What graphs were given, by network and shape: the tensors' shapes and types."""
@@ -95,14 +82,14 @@ class Given:
 
 @contextmanager
 def driving(folder: Path, day: Day, recorder: Recorder, given: Given) -> Iterator[Driver]:
-    """As on a GPU that has our kernels."""
+    """As on a GPU that has our kernels, decoding beside what makes sound."""
     of_model = ModelFolder.at(folder)
     state = day.pages * PAGE_BYTES[of_model.model.name]
-    plan = Plan(day.slots, state, 100, solve_width=4, prefill_rows=day.prefilled[-1], steps_behind=1)
+    plan = Plan(day.slots, state, 100, solve_width=4, prefill_rows=day.prefilled[-1], steps_behind=1, tracks=2)
     with pytest.MonkeyPatch.context() as patch, using_threads(1):
         patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
         patch.setattr(solver, "kernels_for", lambda _: KERNELS)
-        patch.setattr(networks_module, "recorder_for", lambda _: recorder)
+        patch.setattr(networks_module, "recorder_for", lambda *_: recorder)
         patch.setattr(Graphs, "call", given.around(Graphs.call))
         patch.setattr(networks_module, "MAX_POSITIONS", day.positions)
         patch.setattr(lm_program, "PREFILL_BUCKETS", day.prefilled)
@@ -112,7 +99,7 @@ def driving(folder: Path, day: Day, recorder: Recorder, given: Given) -> Iterato
         for module in (windows, vocoder_program):
             patch.setattr(module, "BUCKETS", day.vocoded)
         networks = Networks.load(of_model, Room(CPU, 64 * GIB, 64 * GIB), Precision("fp32"), plan)
-        driver = Driver(networks, plan)
+        driver = Driver(networks)
         yield driver
         driver.close()
 
@@ -132,10 +119,10 @@ def watched(driver: Driver) -> tuple[list[int], list[int]]:
     without: list[int] = []
 
     def noting(requests: Sequence[Any]) -> Any:
-        sounds = solve(requests)
         solves.append(len(requests))
-        without.extend(1 for sound in sounds if not sound.chunk.carried)
-        return sounds
+        solving = solve(requests)
+        solving.add_done_callback(lambda done: without.extend(1 for sound in done.result() if not sound.chunk.carried))
+        return solving
 
     networks.solve = noting  # type: ignore[method-assign]
     return solves, without

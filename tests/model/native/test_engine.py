@@ -115,7 +115,7 @@ def test_streams_on_several_cores_are_as_on_one(small_checkpoint: Path, engine: 
     jobs = requests()[:5]
     with using_threads(2):
         wide = create(config(small_checkpoint))
-    assert wide._driver._networks._lanes._count == 2
+    assert wide._driver._networks.renderer.flow.lanes._count == 2
     with MelTap(engine) as wanted:
         for job in jobs:
             kit.whole(engine.stream(job, kit.never))
@@ -135,7 +135,7 @@ def test_a_small_budget_changes_nothing_that_is_heard(
     with MelTap(engine) as wanted:
         for job in jobs:
             kit.whole(engine.stream(job, kit.never))
-    budget = blocks * engine._driver._networks._flow.pool.page_bytes
+    budget = blocks * engine._driver._networks.renderer.flow.pool.page_bytes
     tight = create(config(small_checkpoint, state_budget_gib=(budget + 1) / GIB))
     with MelTap(tight) as got, ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda job: kit.whole(tight.stream(job, kit.never)), jobs))
@@ -258,7 +258,7 @@ def test_a_voice_is_heard_once(engine: NativeEngine, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(owner, name, counted)
 
     count(engine._extractor, "extract")
-    count(engine._driver._networks._flow, "voice_state")
+    count(engine._driver._networks.renderer.flow, "voice_state")
     voice = kit.prompt(417, 3.3)
     for text in (kit.SHORT, kit.TEXT):
         say(engine, prompt=voice, text=text)
@@ -408,7 +408,7 @@ def test_the_budget_follows_the_machine(small_checkpoint: Path) -> None:
     small = Machine("CPU", Room(CPU, free=3 * GIB, total=8 * GIB))
     engine = create(dataclasses.replace(config(small_checkpoint), state_budget_gib=0.0), small)
     assert engine.details["state_budget"] == "0.4 GiB"
-    pool = engine._driver._networks._flow.pool
+    pool = engine._driver._networks.renderer.flow.pool
     assert pool.reserved_bytes == 0, "what was not asked for is taken as needed"
     engine.close()
 
@@ -416,7 +416,7 @@ def test_the_budget_follows_the_machine(small_checkpoint: Path) -> None:
 def test_a_budget_that_was_asked_for_is_there_from_the_start(small_checkpoint: Path) -> None:
     budget = 2**26
     engine = create(config(small_checkpoint, state_budget_gib=budget / GIB))
-    pool = engine._driver._networks._flow.pool
+    pool = engine._driver._networks.renderer.flow.pool
     assert budget - pool.page_bytes < pool.reserved_bytes <= budget
     kit.whole(engine.stream(requests()[0], kit.never))
     assert pool.reserved_bytes < budget, "the voice's blocks come from it"

@@ -47,16 +47,14 @@ WAITS = {
     ("encoder", 2, 100): {},
     ("estimator", 1, 100): {},
     ("estimator", 2, 100): {},
-    # The prompt.
-    ("voice", 1, 0): {"_to_copy": 3},
-    # Each stream's tokens.
-    ("solve", 1, 100): {"_to_copy": 1},
-    ("solve", 2, 100): {"_to_copy": 2},
+    ("voice", 1, 0): {},
+    ("solve", 1, 100): {},
+    ("solve", 2, 100): {},
     ("vocoder", 1, 100): {},
     ("vocoder", 2, 100): {},
-    # The flow's, and each stream's sound on its way to the host.
-    ("solve turn", 1, 100): {"_to_copy": 2},
-    ("solve turn", 2, 100): {"_to_copy": 4},
+    # Each stream's sound.
+    ("solve turn", 1, 100): {"event": 1},
+    ("solve turn", 2, 100): {"event": 2},
 }
 """What the host waits for, by program, streams and past. Whoever needs a wait less lowers the number; a new one wants a
 reason."""

@@ -266,6 +266,82 @@ def test_whoever_leaves_is_forgotten() -> None:
     assert subject.next() is None
 
 
+def both(subject: Scheduler) -> tuple[Turn | None, Turn | None]:
+    """What two tracks do next: make sound, bring tokens."""
+    return subject.next_solve(), subject.next_step()
+
+
+def test_on_two_tracks_the_next_chunk_is_decoded_while_one_is_made() -> None:
+    subject = scheduler()
+    say_so_far(subject, (27,))
+    assert both(subject) == (None, Decode((1,)))
+    decode(subject, 1, 1)
+    assert both(subject) == (Solve((1,)), None), "nothing is taken from a first sound"
+    solve(subject, 1, 25, 0.72, 2.0)
+    assert both(subject) == (None, Decode((1,)))
+    decode(subject, 1, 25)
+    assert both(subject) == (Solve((1,)), Decode((1,)))
+    decode(subject, 1, 24)
+    assert subject.next_step() == Decode((1,)), "one chunk is being made"
+    decode(subject, 1, 1)
+    assert subject.next_step() is None, "and the next one is there to be made"
+    solve(subject, 1, 50, 1.0, 3.0)
+    assert both(subject) == (Solve((1,)), Decode((1,)))
+
+
+def test_on_two_tracks_newcomers_need_not_wait_for_a_solve() -> None:
+    subject = scheduler()
+    say_so_far(subject, (53,))
+    assert both(subject) == (Solve((1,)), None)
+    join(subject, 2, 5.0)
+    assert subject.next_step() == Prefill(((2, ROWS),))
+    subject.prefilled(2, ROWS)
+    decode(subject, 2, 27)
+    assert subject.next_step() == Decode((1, 2)), "for somebody else's first sound; the other may ride"
+    decode(subject, 2, 1)
+    assert subject.next_step() is None
+    solve(subject, 1, 50, 1.5, 5.2)
+    assert subject.next_solve() == Solve((2,))
+
+
+def test_on_two_tracks_the_next_segment_is_read_while_the_last_chunk_is_made() -> None:
+    subject = scheduler()
+    say_so_far(subject, (28,))
+    subject.say(1, PROMPT, ROWS)
+    assert both(subject) == (Solve((1,)), None)
+    subject.drawn(1, token=False, ended=True)
+    solve(subject, 1, 25, 0.72, 2.0)
+    assert both(subject) == (Solve((1,)), Prefill(((1, ROWS),)))
+    subject.prefilled(1, ROWS)
+    decode(subject, 1, 27)
+    assert subject.next_step() == Decode((1,))
+    decode(subject, 1, 1)
+    assert subject.next_step() is None
+    solve(subject, 1, 28, 1.1, 3.0, last=True)
+    assert both(subject) == (Solve((1,)), Decode((1,)))
+
+
+def test_on_two_tracks_who_left_and_came_again_is_somebody_else() -> None:
+    subject = scheduler()
+    say_so_far(subject, (28,))
+    assert subject.next_solve() == Solve((1,))
+    subject.leave(1)
+    say_so_far(subject, (28,))
+    assert subject.next_solve() == Solve((1,))
+
+
+def test_a_solve_waits_as_long_as_it_is_told() -> None:
+    subject = Scheduler(solve_width=2, prefill_rows=512, patience=2)
+    say_so_far(subject, (28, 25))
+    assert both(subject) == (Solve((1,)), Decode((1, 2)))
+    subject = Scheduler(solve_width=2, prefill_rows=512, patience=3)
+    say_so_far(subject, (28, 25))
+    for _ in range(3):
+        assert both(subject) == (None, Decode((1, 2)))
+        decode(subject, 2, 1)
+    assert subject.next_solve() == Solve((1, 2))
+
+
 @dataclass
 class Talk:
     """A stream's text: (speech tokens of each segment, what the voice's prompt has)."""
@@ -350,9 +426,11 @@ class Model:
 
     def solve(self, stream: int) -> None:
         segment = self.heard[stream]
+        self.settle(stream, self.lm[stream] > segment, self.spoken[stream][segment])
+
+    def settle(self, stream: int, ended: bool, known: int) -> None:
+        segment = self.heard[stream]
         prompt = self.talks[stream].prompt
-        ended = self.lm[stream] > segment
-        known = self.spoken[stream][segment]
         boundary = max((prompt + known - 3) // 25 * 25 - prompt, 0)
         solved = known if ended else boundary
         before, self.solved[stream][segment] = self.solved[stream][segment], solved
@@ -366,8 +444,50 @@ class Model:
             self.done.append(stream)
 
 
+class OnTwoTracks(Model):
+    """A solve goes on for some steps."""
+
+    def __init__(self, subject: Scheduler, talks: list[Talk], *, carried: bool, steps: int) -> None:
+        super().__init__(subject, talks, carried=carried)
+        self.steps = steps
+        self.solving: list[tuple[int, bool, int]] = []
+        """Of each: stream, whether its segment had ended, tokens that were known."""
+        self.until = 0
+
+    def run(self) -> None:
+        for self.now in range(40_000):
+            self.join()
+            if self.solving and self.now >= self.until:
+                for one in self.solving:
+                    self.settle(*one)
+                self.solving = []
+            solve = None if self.solving else self.subject.next_solve()
+            step = self.subject.next_step()
+            for turn in (solve, step):
+                if turn is not None:
+                    self.take(turn)
+            if solve is None and step is None and not self.solving:
+                if len(self.done) == len(self.talks):
+                    return
+                assert any(talk.came > self.now for talk in self.talks), "nothing to do, and not done"
+        pytest.fail("somebody starves")
+
+    def solve(self, stream: int) -> None:
+        assert stream not in [one for one, _, _ in self.solving]
+        segment = self.heard[stream]
+        self.solving.append((stream, self.lm[stream] > segment, self.spoken[stream][segment]))
+        self.until = self.now + self.steps
+
+
 @given(talks, st.booleans())
 def test_all_is_said_whatever_comes(talks: list[Talk], carried: bool) -> None:
     model = Model(scheduler(width=2), talks, carried=carried)
+    model.run()
+    assert model.solved == [talk.lengths for talk in talks]
+
+
+@given(talks, st.booleans(), st.integers(0, 60))
+def test_all_is_said_on_two_tracks(talks: list[Talk], carried: bool, steps: int) -> None:
+    model = OnTwoTracks(scheduler(width=2), talks, carried=carried, steps=steps)
     model.run()
     assert model.solved == [talk.lengths for talk in talks]

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ torch = pytest.importorskip("torch")
 from benchmarks.cards import CARDS, GRAPH_S, KERNEL_S, LAUNCH_S, WAIT_S, Card, Turn, count_turns, estimate, seconds  # noqa: E402
 from benchmarks.costs import Costs, Point  # noqa: E402
 from benchmarks.counting import Count, Operation  # noqa: E402
-from benchmarks.imagined import Solved  # noqa: E402
+from benchmarks.imagined import Solved, Took  # noqa: E402
 from benchmarks.native_side import ForcedDraws  # noqa: E402
 from benchmarks.simulate import outcome, report  # noqa: E402
 from benchmarks.simulated import Simulation, poisson  # noqa: E402
@@ -39,14 +40,14 @@ def plan(slots: int, chunk_tokens: int = 25, solve_width: int = 2) -> Plan:
 class Flat:
     """A prefill takes 1 s, a decode step 0.1 s, a solve 2 s."""
 
-    def prefill(self, streams: int, rows: int) -> float:
-        return 1.0
+    def prefill(self, streams: int, rows: int) -> Took:
+        return Took(1.0, 1.0)
 
-    def decode(self, streams: int, past: int) -> float:
-        return 0.1
+    def decode(self, streams: int, past: int) -> Took:
+        return Took(0.1, 0.1)
 
-    def solve(self, parts: Sequence[Solved]) -> float:
-        return 2.0
+    def solve(self, parts: Sequence[Solved]) -> Took:
+        return Took(2.0, 2.0)
 
 
 @dataclass(eq=False)
@@ -96,21 +97,27 @@ class Both:
         assert [(request.slot, one) for request, one in imagined] == [(request.slot, one) for request, one in drawn]
         return drawn
 
-    def solve(self, pairs: Sequence[Pair]) -> list[Sound]:
-        sounds = self._real.solve([pair.real for pair in pairs])
-        imagined = self._imagined.solve([pair.imagined for pair in pairs])
-        assert [sound.chunk for sound in imagined] == [sound.chunk for sound in sounds]
+    def solve(self, pairs: Sequence[Pair]) -> Future[list[Sound]]:
+        solving = self._real.solve([pair.real for pair in pairs])
+        imagined = self._imagined.solve([pair.imagined for pair in pairs]).result()
+        assert [sound.chunk for sound in imagined] == [sound.chunk for sound in solving.result()]
         self.solves += 1
-        return sounds
+        return solving
 
 
 @pytest.mark.parametrize(
-    ("chunk_tokens", "solve_width", "prompt", "behind"), first([(25, 1, 20, 0), (100, 3, 91, 1), (25, 2, 100, 0)])
+    ("way", "prompt"),
+    first(
+        [
+            (dataclasses.replace(plan(3, 100, 3), steps_behind=1, tracks=2), 91),
+            (plan(3, 25, 1), 20),
+            (dataclasses.replace(plan(3, 100, 3), steps_behind=1), 91),
+            (plan(3, 25, 2), 100),
+        ]
+    ),
+    ids=["two tracks", "one chunk at a time", "long chunks", "two streams"],
 )
-def test_imagined_networks_do_what_real_ones_do(
-    small_checkpoint: Path, chunk_tokens: int, solve_width: int, prompt: int, behind: int
-) -> None:
-    way = dataclasses.replace(plan(3, chunk_tokens, solve_width), steps_behind=behind)
+def test_imagined_networks_do_what_real_ones_do(small_checkpoint: Path, way: Plan, prompt: int) -> None:
     take = Take(prompt, 120)
 
     def around(sampler: Sampler) -> ForcedDraws:
@@ -136,6 +143,22 @@ def test_one_stream_on_the_clock() -> None:
     assert [when for when, _ in stream.chunks] == pytest.approx([1 + 2.7 + 2, 1 + 2.7 + 2 + 2.5 + 2, 12.3])
     assert stream.underruns == 2
     assert heard.wall_s == pytest.approx(12.3)
+
+
+class Filling(Flat):
+    """As it, and a decode step leaves half of the device to what is beside it."""
+
+    def decode(self, streams: int, past: int) -> Took:
+        return Took(0.1, 0.05)
+
+
+def test_one_stream_on_two_tracks() -> None:
+    heard = Simulation(Filling(), dataclasses.replace(plan(1), tracks=2), Take(100, 53), [0.0]).run()
+    (stream,) = heard.streams
+    # Nothing goes on beside its first solve; beside the next one a step, of whose time that one gets half.
+    assert [when for when, _ in stream.chunks] == pytest.approx([5.7, 5.7 + 2.5 + 2.05, 12.25])
+    alone = Simulation(Flat(), plan(1), Take(100, 53), [0.0]).run()
+    assert [size for _, size in stream.chunks] == [size for _, size in alone.streams[0].chunks]
 
 
 def test_who_comes_later_is_heard_from_then_on_and_waits_where_there_is_no_room() -> None:
@@ -165,24 +188,24 @@ def costs() -> Costs:
 
 
 def test_costs_are_linear_between_points_and_beyond(costs: Costs) -> None:
-    assert costs.prefill(1, 100) == pytest.approx(0.2)
-    assert costs.prefill(3, 1000) == pytest.approx(1.1)
-    assert costs.decode(1, 400) == pytest.approx(0.014)
-    assert costs.decode(2, 0) == pytest.approx(0.02)
-    assert costs.decode(10, 0) == pytest.approx(0.1)
+    assert costs.prefill(1, 100).seconds == pytest.approx(0.2)
+    assert costs.prefill(3, 1000).seconds == pytest.approx(1.1)
+    assert costs.decode(1, 400).seconds == pytest.approx(0.014)
+    assert costs.decode(2, 0).seconds == pytest.approx(0.02)
+    assert costs.decode(10, 0).seconds == pytest.approx(0.1)
     one = 0.1 + 0.01 * 30 + 1e-5 * 30 * 1000
-    assert costs.solve([Solved(1000, 30)]) == pytest.approx(one)
-    assert costs.solve([Solved(1000, 30)] * 3) == pytest.approx(3 * one)
+    assert costs.solve([Solved(1000, 30)]).seconds == pytest.approx(one)
+    assert costs.solve([Solved(1000, 30)] * 3).seconds == pytest.approx(3 * one)
     different = [Solved(0, 50), Solved(1000, 30)]
-    assert costs.solve(different) == pytest.approx(0.1 + 0.01 * 50 + one)
+    assert costs.solve(different).seconds == pytest.approx(0.1 + 0.01 * 50 + one)
 
 
 def test_of_a_single_point_nothing_is_made_up() -> None:
     one = [Point("prefill", 1, 0, 100, 0.3), Point("decode", 1, 100, 1, 0.2), Point("solve", 1, 100, 50, 0.1)]
     costs = Costs("made up", plan(1), one)
-    assert costs.prefill(1, 900) == pytest.approx(0.3)
-    assert costs.decode(1, 900) == pytest.approx(0.2)
-    assert costs.solve([Solved(900, 20)]) == pytest.approx(0.1)
+    assert costs.prefill(1, 900).seconds == pytest.approx(0.3)
+    assert costs.decode(1, 900).seconds == pytest.approx(0.2)
+    assert costs.solve([Solved(900, 20)]).seconds == pytest.approx(0.1)
 
 
 def test_a_table_is_read_as_it_was_saved(costs: Costs, tmp_path: Path) -> None:

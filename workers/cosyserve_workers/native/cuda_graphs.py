@@ -113,15 +113,17 @@ class _Places:
 class CudaRecorder:
     """Records on the GPU. All that one recorder makes share memory for what lies between a step's beginning and end.
 
-    And a stream: libraries have a workspace for each, which they keep.
+    And a stream, whose priority they keep, and for which libraries have a workspace: two of one recorder may not run at
+    once. stream: one of its own if None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: torch.cuda.Stream | None = None) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        self._given = stream
 
     @cached_property
     def _stream(self) -> torch.cuda.Stream:
-        return torch.cuda.Stream()
+        return self._given or torch.cuda.Stream()
 
     def __call__(self, step: Step) -> Step:
         """As `Record`."""
@@ -160,6 +162,6 @@ class Recording:
         return torch.cuda.memory_reserved(self._device) if self._device.type == "cuda" else 0
 
 
-def recorder_for(device: torch.device) -> Record | None:
-    """Who records there; nobody where there are no graphs."""
-    return CudaRecorder() if device.type == "cuda" else None
+def recorder_for(device: torch.device, stream: torch.cuda.Stream | None = None) -> Record | None:
+    """Who records there; nobody where there are no graphs. stream: as `CudaRecorder`."""
+    return CudaRecorder(stream) if device.type == "cuda" else None

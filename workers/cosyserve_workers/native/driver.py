@@ -1,8 +1,10 @@
 """The thread that runs the networks, and what crosses to it and from it: segments in, sound out.
 
 A stream's own thread prepares text and voice, then waits for sound. Everything else happens here, turn by turn: what
-came is taken in, the cancelled leave, the scheduler names a turn, the networks take it. `cancelled` is asked between
-turns and by this thread alone: so the heartbeat stops when the networks hang, whatever else waits.
+came is taken in, the cancelled leave, the scheduler names a turn, the networks take it. A solve may have its own track:
+then what it has made comes in like all else, and steps of the language model are taken meanwhile, as far as to the next
+chunks. `cancelled` is asked between turns and by this thread alone: so the heartbeat stops when the networks hang,
+whatever else waits.
 """
 
 import logging
@@ -11,6 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 import torch
@@ -18,9 +21,9 @@ from numpy.typing import NDArray
 
 from cosyserve_workers.engine import EngineBroken
 from cosyserve_workers.native.lanes import set_threads
-from cosyserve_workers.native.networks import Networks, Plan
+from cosyserve_workers.native.networks import Networks
 from cosyserve_workers.native.scheduler import Decode, Prefill, Scheduler, Solve, Turn
-from cosyserve_workers.native.utterances import Request, Segment, Voice
+from cosyserve_workers.native.utterances import Request, Segment, Sound, Voice
 
 DeviceLost = getattr(torch, "AcceleratorError", ())
 """What torch raises for errors after which a process cannot use its GPU any more."""
@@ -86,10 +89,12 @@ class Driver:
     All methods but `begin`, `post` and `close` are for that thread.
     """
 
-    def __init__(self, networks: Networks, plan: Plan) -> None:
+    def __init__(self, networks: Networks) -> None:
+        plan = networks.plan
         self._networks = networks
-        self._scheduler = Scheduler(networks.solve_width, plan.prefill_rows)
-        self._steps_behind = plan.steps_behind
+        self._scheduler = Scheduler(plan.solve_width, plan.prefill_rows, plan.patience)
+        self._plan = plan
+        self._solving = False
         self._taking_part: dict[int, Utterance] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._broken: EngineBroken | None = None
@@ -161,18 +166,36 @@ class Driver:
         set_threads(self._threads)
         idle = True
         try:
-            while self._take_events(wait=idle):
-                self._dismiss_cancelled()
-                turn = self._scheduler.next()
-                if turn is not None:
-                    self._take(turn)
-                # Tokens that are on their way may be all that is waited for.
-                idle = turn is None and not self._collect(0)
+            with self._networks.on_the_tokens_track():
+                while self._take_events(wait=idle):
+                    self._dismiss_cancelled()
+                    idle = not self._take_turns()
         except DeviceLost as error:
             self._break_off(EngineBroken(f"the GPU is lost to this process: {error}"))
         except Exception as error:
             log.exception("the networks' thread failed")
             self._break_off(EngineBroken(f"the networks' thread failed: {error!r}"))
+        finally:
+            self._networks.end()
+
+    def _take_turns(self) -> bool:
+        """Begin what is next. Returns whether there was anything."""
+        took = False
+        for turn in self._turns():
+            if turn is not None:
+                self._take(turn)
+                took = True
+        # Tokens that are on their way may be all that is waited for.
+        return took or self._collect(0)
+
+    def _turns(self) -> Iterator[Turn | None]:
+        """What is next: one turn, or one of each track that is free."""
+        if self._plan.tracks == 1:
+            yield self._scheduler.next()
+            return
+        if not self._solving:
+            yield self._scheduler.next_solve()
+        yield self._scheduler.next_step()
 
     def _take_events(self, *, wait: bool) -> bool:
         """Do what was posted. Returns whether to go on."""
@@ -196,48 +219,74 @@ class Driver:
 
     def _take(self, turn: Turn) -> None:
         """Take a turn. What goes wrong in it ends those that took part, and nobody else."""
-        began_at = time.monotonic()
+        requests, began_at = [self._request(slot) for slot in _streams(turn)], time.monotonic()
         try:
             match turn:
                 case Prefill():
-                    pieces = [(self._request(slot), rows) for slot, rows in turn.pieces]
-                    prefill(self._networks, self._scheduler, pieces)
-                    self._collect(self._steps_behind)
-                    self._share(turn, "prefill", began_at)
+                    rows = [rows for _, rows in turn.pieces]
+                    prefill(self._networks, self._scheduler, list(zip(requests, rows, strict=True)))
+                    self._collect(self._plan.steps_behind)
+                    self._share(requests, "prefill", began_at)
                 case Decode():
-                    self._networks.decode([self._request(slot) for slot in turn.streams])
-                    self._collect(self._steps_behind)
-                    self._share(turn, "decode", began_at)
+                    self._networks.decode(requests)
+                    self._collect(self._plan.steps_behind)
+                    self._share(requests, "decode", began_at)
                 case Solve():
-                    self._solve(turn, began_at)
+                    self._solve(requests, began_at)
         except DeviceLost:
             raise
         except Exception as error:
-            for slot in _streams(turn):
-                self.remove(self._taking_part[slot], error)
+            self._fail(requests, error)
 
     def _collect(self, behind: int) -> bool:
         return collect(self._networks, self._scheduler, behind)
 
-    def _share(self, turn: Turn, stage: str, began_at: float) -> None:
-        streams = _streams(turn)
-        share_s = (time.monotonic() - began_at) / len(streams)
-        for slot in streams:
-            self._taking_part[slot].shares[stage] += share_s
+    def _share(self, requests: Sequence[Request], stage: str, began_at: float) -> None:
+        share_s = (time.monotonic() - began_at) / len(requests)
+        for utterance in map(self._utterance, requests):
+            if utterance is not None:
+                utterance.shares[stage] += share_s
 
-    def _solve(self, turn: Solve, began_at: float) -> None:
-        sounds = self._networks.solve([self._request(slot) for slot in turn.streams])
+    def _solve(self, requests: Sequence[Request], began_at: float) -> None:
+        self._solving = True
+        solving = self._networks.solve(requests)
+        solving.add_done_callback(lambda done: self._inbox.put(lambda: self._solved(requests, done, began_at)))
+        if self._plan.tracks == 1:
+            # The sound came after them.
+            self._collect(0)
+
+    def _solved(self, requests: Sequence[Request], solving: Future[list[Sound]], began_at: float) -> None:
+        """Hand over what was made, to those who are still there."""
+        self._solving = False
+        try:
+            sounds = solving.result()
+        except DeviceLost:
+            raise
+        except Exception as error:
+            self._fail(requests, error)
+            return
         # Whoever has its last sound may ask at once what it took.
-        self._share(turn, "solve", began_at)
+        self._share(requests, "solve", began_at)
         now = time.monotonic()
-        for slot, (samples, chunk) in zip(turn.streams, sounds, strict=True):
-            utterance = self._taking_part[slot]
+        for request, (samples, chunk) in zip(requests, sounds, strict=True):
+            utterance = self._utterance(request)
+            if utterance is None:
+                continue
             if len(samples):
                 utterance.put(samples)
-            self._scheduler.solved(slot, chunk, now)
+            self._scheduler.solved(request.slot, chunk, now)
             self._remove_if_said(utterance)
-        # The sound came after them.
-        self._collect(0)
+
+    def _fail(self, requests: Sequence[Request], error: Exception) -> None:
+        for request in requests:
+            utterance = self._utterance(request)
+            if utterance is not None:
+                self.remove(utterance, error)
+
+    def _utterance(self, request: Request) -> Utterance | None:
+        """Whose it is, unless that has left: another may be in its slot."""
+        utterance = self._taking_part.get(request.slot)
+        return utterance if utterance is not None and utterance.request is request else None
 
     def _request(self, slot: int) -> Request:
         request = self._taking_part[slot].request

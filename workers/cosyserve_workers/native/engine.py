@@ -13,7 +13,8 @@ from cosyserve_workers.engine import LoadError
 from cosyserve_workers.native.cuda_graphs import COUNTS
 from cosyserve_workers.native.driver import Driver
 from cosyserve_workers.native.features.voice import FeatureExtractor, VoiceFeatures
-from cosyserve_workers.native.networks import SAMPLE_RATE, Networks, Plan
+from cosyserve_workers.native.networks import Networks
+from cosyserve_workers.native.rendering import SAMPLE_RATE
 from cosyserve_workers.native.script import ScriptWriter
 from cosyserve_workers.native.utterances import Voice
 
@@ -33,16 +34,15 @@ class NativeEngine:
         writer: ScriptWriter,
         extractor: FeatureExtractor,
         networks: Networks,
-        plan: Plan,
         details: Mapping[str, str],
     ) -> None:
         self.model_type = networks.model.name
-        self.streams = plan.slots
+        self.streams = networks.plan.slots
         self.details = details
         self._writer = writer
         self._extractor = extractor
         self._features = BudgetedCache[str, VoiceFeatures](FEATURES_BUDGET, lambda features: features.size_bytes)
-        self._driver = Driver(networks, plan)
+        self._driver = Driver(networks)
         self._at_ready: Mapping[str, int] | None = None
 
     @property

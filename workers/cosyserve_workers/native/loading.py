@@ -68,7 +68,7 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
             "both must be of one model; download the folder again"
         )
     if machine.device.type == "cuda":
-        networks.choose_width()
+        networks.tune()
     memory = networks.memory
     log.info("memory: %s", memory)
     found = {"language_model": "int8" if precision.int8 else precision.name, **networks.found}
@@ -81,7 +81,7 @@ def create(config: EngineConfig, machine: Machine | None = None, around: Around 
         "memory": str(memory),
         "state_budget": f"{memory.state / GIB:.1f} GiB",
     }
-    return NativeEngine(writer, extractor, networks, plan, details)
+    return NativeEngine(writer, extractor, networks, details)
 
 
 def _with_helpers(load: Callable[[], Networks], machine: Machine) -> Networks:
@@ -100,7 +100,7 @@ def _plan(config: EngineConfig, machine: Machine) -> Plan:
     if machine.device.type == "cuda":
         # A step's cost is in starting its kernels: as many in one as pay.
         rows = PREFILL_BUCKETS[-1]
-        return Plan(slots, wanted, chunk_tokens=100, solve_width=slots, prefill_rows=rows, steps_behind=1)
+        return Plan(slots, wanted, chunk_tokens=100, solve_width=slots, prefill_rows=rows, steps_behind=1, tracks=2)
     # A step's cost is in its arithmetic: a chunk for each core at a time brings the first sound soonest.
     cores = torch.get_num_threads()
     return Plan(slots, wanted, chunk_tokens=25, solve_width=cores, prefill_rows=512, lanes=cores)

@@ -1,26 +1,25 @@
 """The three networks of a model, and what each turn does with them for the requests that take part in it.
 
-One thread alone may use them. Nothing here decides whose turn it is (`scheduler`) or waits for anybody (`driver`).
+One thread alone may use them; what makes sound may run on a track of its own (`rendering`). Nothing here decides whose
+turn it is (`scheduler`) or waits for anybody (`driver`).
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from cosyserve_workers.mel_stretch import Stretch
+from cosyserve_workers.native.cost_table import measure_costs
 from cosyserve_workers.native.cuda_graphs import Recording, recorder_for
-from cosyserve_workers.native.flow.flow import Flow, FlowStep
+from cosyserve_workers.native.flow.flow import Flow
 from cosyserve_workers.native.flow.lane_choice import choose_lanes
 from cosyserve_workers.native.flow.rescue import Rescue
 from cosyserve_workers.native.flow.sizes import FRAMES_PER_TOKEN
-from cosyserve_workers.native.flow.width_choice import measure_widths
 from cosyserve_workers.native.half_vocoder import NAMES, load_vocoder
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.lm.model import LanguageModel
@@ -32,19 +31,17 @@ from cosyserve_workers.native.lm.weights import load_weights
 from cosyserve_workers.native.memory_plan import MemoryPlan, Room, plan_memory, spare_bytes, weights_bytes
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, ModelFolder
 from cosyserve_workers.native.precision import Precision
-from cosyserve_workers.native.scheduler import FIRST_CHUNK_TOKENS, HOPS, Chunk
-from cosyserve_workers.native.state_budget import VoiceStates
+from cosyserve_workers.native.rendering import Part, Renderer
+from cosyserve_workers.native.scheduler import COMPANY_TOKENS
+from cosyserve_workers.native.tracks import Tracks
 from cosyserve_workers.native.transfers import Fetched
 from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Spoken, Voice
-from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep, VocoderStream
 
 MAX_POSITIONS = 4096
 """Of the language model, for each stream: an instruction, 30 s of a prompt with its text, and the longest segment."""
 MAX_SEGMENT_TOKENS = 120
 """Text tokens in a segment."""
 MAX_SPOKEN = length_limits(MAX_SEGMENT_TOKENS)[1]
-SAMPLE_RATE = 24_000
-
 
 Around = Callable[[Sampler], Draws]
 """What a measurement puts around the sampler."""
@@ -58,6 +55,7 @@ class Plan:
     0 is as much as there is room for, taken as needed. chunk_tokens: at most so many tokens of a stream are solved at a
     time, a multiple of 25. solve_width, prefill_rows: as `Scheduler`. lanes: how many threads a solve is dealt to at
     most. steps_behind: how many steps of the language model are launched before the first one's tokens are read.
+    patience: as `Scheduler`. tracks: how many turns are taken at a time.
     """
 
     slots: int
@@ -68,14 +66,9 @@ class Plan:
     prefill_rows: int
     lanes: int = 1
     steps_behind: int = 0
-
-
-class _Step(NamedTuple):
-    """A stream's part in a solve."""
-
-    request: Request
-    spoken: Spoken
-    flow: FlowStep
+    patience: int = COMPANY_TOKENS
+    tracks: int = 1
+    """As `solve_width`."""
 
 
 class _Launched(NamedTuple):
@@ -88,39 +81,37 @@ class _Launched(NamedTuple):
 class _Models(NamedTuple):
     lm: LanguageModel
     program: TokenProgram
-    flow: Flow
-    vocoder: Vocoder
+    renderer: Renderer
 
 
 class Networks:
     """Language model, flow and vocoder of one model folder.
 
-    plan: how much is done at a time. memory: within how much. model: whose networks they are.
+    plan: how much is done at a time. memory: within how much. model: whose networks they are. tracks: where turns are
+    taken, one after the other if None.
     """
 
-    def __init__(self, models: _Models, plan: Plan, memory: MemoryPlan, model: Model = COSYVOICE2) -> None:
-        lm, program, flow, vocoder = models
+    def __init__(
+        self,
+        models: _Models,
+        plan: Plan,
+        memory: MemoryPlan,
+        model: Model = COSYVOICE2,
+        tracks: Tracks | None = None,
+    ) -> None:
+        self._lm, self._program, self.renderer = models
         self.model = model
         self.memory = memory
+        self.plan = plan
+        """As `tune` has left it."""
         self.found: Mapping[str, str] = {}
         """What was settled by trial while loading, in words: `lanes` of the flow, precision of the `vocoder`."""
-        self.rescue: Rescue | None = None
-        """Who solves what the flow overflows in."""
-        self.solve_width = plan.solve_width
-        """How many streams share a solve, as `Scheduler`."""
-        self._lm = lm
-        self._flow = flow
-        self._vocoder = vocoder
-        self._program = program
+        self._tracks = tracks or Tracks.one()
         self._launched: deque[_Launched] = deque()
         self._openings = Openings()
-        self._voices = VoiceStates(flow, memory.state)
-        self._budget = memory.state
-        self._lanes = flow.lanes
-        self._chunk_tokens = plan.chunk_tokens
         self._silent = SILENT if model is COSYVOICE3 else frozenset[int]()
         self._requests: dict[int, Request] = {}
-        self._free = list(range(lm.slots))
+        self._free = list(range(self._lm.slots))
 
     @classmethod
     def load(
@@ -146,23 +137,36 @@ class Networks:
         vocoder.reserve(MAX_SPOKEN * FRAMES_PER_TOKEN)
         sampler = Sampler(plan.slots, MAX_SPOKEN, lm.sizes.vocab, lm.stops, device)
         found = {"flow": NAMES[precision.flow], "lanes": lanes, "vocoder": runs_in}
-        record, recording = recorder_for(device), Recording(device)
-        program = TokenProgram(lm, around(sampler) if around else sampler, record)
+        tracks, recording = Tracks.of(device, plan.tracks), Recording(device)
+        program = TokenProgram(lm, around(sampler) if around else sampler, recorder_for(device, tracks.tokens.stream))
+        rescue = Rescue.load(folder, flow) if precision.flow == torch.float16 else None
+        # Graphs of two tracks may run at once: each has memory and workspaces of its own.
+        record = recorder_for(device, tracks.sound.stream)
         if record is not None:
-            flow.record(record)
-            vocoder.record(record)
+            for recorded in (rescue or flow, vocoder):
+                recorded.record(record)
             found["graphs"] = str(recording)
-        networks = cls(_Models(lm, program, flow, vocoder), plan, memory, model)
+        renderer = Renderer(flow, vocoder, memory.state, plan.chunk_tokens, rescue)
+        networks = cls(_Models(lm, program, renderer), plan, memory, model, tracks)
         networks.found = found
-        if precision.flow == torch.float16:
-            networks.rescue = Rescue(flow, Flow.load(folder.path, device, torch.bfloat16, flow.lanes, model))
         return networks
 
-    def choose_width(self) -> None:
-        """Measure how wide a solve pays, up to `solve_width`, and take that."""
-        table = measure_widths(self._flow, self.solve_width)
-        self.solve_width = table.best
-        self.found = {**self.found, "solve_width": str(table)}
+    def tune(self) -> None:
+        """Measure what turns cost, and plan by that: how wide a solve is, how long it waits, and how many tracks."""
+        table = measure_costs(self.renderer.flow, self._program, self._tracks, self.plan.solve_width)
+        self.plan = replace(self.plan, solve_width=table.width, patience=table.patience, tracks=table.tracks)
+        self.found = {**self.found, **table.told()}
+        if table.tracks == 1:
+            self._tracks.close()
+            self._tracks = Tracks.one()
+
+    def end(self) -> None:
+        """Wait for what goes on; nothing more comes."""
+        self._tracks.close()
+
+    def on_the_tokens_track(self) -> AbstractContextManager[None]:
+        """For the thread that uses them, around all it does with them."""
+        return self._tracks.tokens.entered()
 
     @property
     def text_vocabulary(self) -> int:
@@ -172,7 +176,7 @@ class Networks:
     @property
     def state_bytes(self) -> int:
         """Memory that voices and streams hold in the flow."""
-        return self._voices.alive_bytes + self._streams_bytes
+        return self.renderer.state_bytes
 
     def open(self, seed: int, speed: float, voice: Voice) -> Request:
         """Begin a request. There must be fewer than `slots`."""
@@ -184,8 +188,9 @@ class Networks:
         """Take a request out, whether or not it has come to its end."""
         for spoken in request.segments:
             spoken.ended = True
-            if spoken.flow is not None:
-                spoken.flow.drop_state()
+        segments = list(request.segments)
+        # A solve that goes on may have part of it: what it carries is free when that is past.
+        self._tracks.sound.submit(lambda: self.renderer.drop(segments))
         self._lm.release(request.slot)
         del self._requests[request.slot]
         # In order, so that the first streams stay together: a step over all slots in order copies nothing.
@@ -268,92 +273,15 @@ class Networks:
             self._lm.release(request.slot)
         return Drawn(kept, spoken.ended)
 
-    def solve(self, requests: Sequence[Request]) -> list[Sound]:
-        """Make the next chunk of each, of the first of its segments that is not heard to the end."""
-        steps: list[_Step] = []
-        promised = 0
-        for request in requests:
-            flow_step, more = self._flow_step(request, request.segments[0], promised)
-            promised += more
-            steps.append(_Step(request, request.segments[0], flow_step))
-        # Shared by all lanes.
-        (self.rescue or self._flow).reserve(max(len(step.flow.stream.tokens) + len(step.flow.tokens) for step in steps))
-        self._vocoder.reserve(max(map(_frames_spoken, steps)))
-        sounds = self._lanes.run(self._speak, steps)
-        for step in steps:
-            if step.flow.final:
-                step.request.segments.popleft()
-        return sounds
+    def solve(self, requests: Sequence[Request]) -> Future[list[Sound]]:
+        """Have the next chunk of each made, of the first of its segments that is not heard to the end.
 
-    def _speak(self, steps: Sequence[_Step]) -> list[Sound]:
-        """Flow, pace and vocoder of some streams, in one batch."""
-        mels = (self.rescue or self._flow).advance([step.flow for step in steps])
-        vocoded = self._vocoder.advance(
-            [
-                VocoderStep(self._voice_of(step.request, step.spoken), _paced(step, mel), step.flow.final)
-                for step, mel in zip(steps, mels, strict=True)
-            ]
-        )
-        return [_sound(step, samples) for step, samples in zip(steps, vocoded, strict=True)]
-
-    def _flow_step(self, request: Request, spoken: Spoken, promised: int) -> tuple[FlowStep, int]:
-        """Hand on to the flow what makes the next chunk. Returns the step and the memory that it will take.
-
-        State is kept where there is room, beside the bytes promised to others in this turn. Where there is none, the
-        stream gives up what it has, for others to keep theirs, and solves again from its voice's boundary each time.
+        It is there at once, or later where that has a track of its own; until then none of them may be solved again.
         """
-        if spoken.flow is None:
-            voice = request.voice
-            spoken.flow = self._flow.open(self._voices.get(voice.digest, voice.features, self._streams_bytes))
-        stream = spoken.flow
-        waiting = len(spoken.tokens) - spoken.handed_on
-        first = spoken.handed_on == 0
-        carries = first or stream.state_bytes > 0
-        enough = stream.tokens_needed(FIRST_CHUNK_TOKENS if first else self._chunk_tokens if carries else HOPS[-1])
-        # Not at equality: a stream that is alone comes here before it knows that nothing follows, and where chunks end
-        # should not depend on company.
-        final = spoken.ended and waiting < enough
-        count = min(waiting, enough)
-        tokens = spoken.tokens[spoken.handed_on : spoken.handed_on + count]
-        spoken.handed_on += count
-        more = 0 if final else self._flow.bytes_after(stream, count) - stream.state_bytes
-        keep = final or self.state_bytes + promised + more <= self._budget
-        if not keep:
-            stream.drop_state()
-            more = 0
-        return FlowStep(stream, torch.tensor(tokens, dtype=torch.int64), final=final, keep=keep), more
-
-    @property
-    def _streams_bytes(self) -> int:
-        return sum(
-            spoken.flow.state_bytes for request in self._requests.values() for spoken in request.segments if spoken.flow
-        )
-
-    def _voice_of(self, request: Request, spoken: Spoken) -> VocoderStream:
-        if spoken.vocoder is None:
-            noise = np.random.SeedSequence((request.seed, spoken.index)).generate_state(1)
-            spoken.vocoder = self._vocoder.open(int(noise[0]))
-        return spoken.vocoder
+        parts = [_part(request) for request in requests]
+        return self._tracks.sound.submit(lambda: self.renderer.render(parts))
 
 
-def _paced(step: _Step, mel: Tensor) -> Tensor:
-    """[80, n] frames at the model's pace in, [80, m] at the request's out."""
-    if step.request.speed == 1.0 or not step.spoken.tokens:
-        return mel
-    if step.spoken.stretch is None:
-        step.spoken.stretch = Stretch(step.request.speed)
-    return step.spoken.stretch.push(mel[None], last=step.flow.final)[0]
-
-
-def _frames_spoken(step: _Step) -> int:
-    """How many frames at most a segment has at its own pace, when this chunk is made."""
-    return math.ceil(step.spoken.handed_on * FRAMES_PER_TOKEN / step.request.speed) + 1
-
-
-def _sound(step: _Step, samples: Tensor) -> Sound:
-    stream = step.flow.stream
-    if step.flow.final and step.spoken.pause_s:
-        samples = pad(samples, (0, round(step.spoken.pause_s * SAMPLE_RATE)))
-    solved = max(stream.frames_done // FRAMES_PER_TOKEN - len(stream.voice.tokens), 0)
-    chunk = Chunk(solved, len(samples) / SAMPLE_RATE, step.flow.final, step.flow.keep)
-    return Sound(samples.float().cpu().numpy(), chunk)
+def _part(request: Request) -> Part:
+    spoken = request.to_be_heard()
+    return Part(request, spoken, spoken.tokens[spoken.rendered.handed_on :], spoken.ended)

@@ -1,7 +1,7 @@
 """Who goes next: a state machine that knows counts and due times, and no model, tensor, thread or clock.
 
 A stream is a request. Its text comes as segments; each is prefilled, decoded token by token until it ends, and solved
-(flow and vocoder) chunk by chunk, while the next segment may be decoded already. One turn runs at a time:
+(flow and vocoder) chunk by chunk, while the next segment may be decoded already. One turn runs at a time (`next`):
 
 - **The stream whose sound is due first leads.** Before its first sound a stream is due since it came; after that, when
   its listener runs out of sound. So first chunks go in the order of arrival and before follow-ups, unless a listener
@@ -14,6 +14,10 @@ A stream is a request. Its text comes as segments; each is prefilled, decoded to
   the leader, and a turn prefills `prefill_rows` rows at most, so that a long prompt holds nobody up. A leader who needs
   more decode steps than there are such turns lets them all go first: it comes to its chunk no later, and the newcomers
   miss none of its steps.
+
+Or two at a time, where a GPU has room for both: solves on a track of their own (`next_solve`), and what brings tokens
+beside them (`next_step`). The same holds then of each, but that a stream is decoded as far as to its next chunk while
+one is made, whoever leads.
 """
 
 from collections import deque
@@ -86,13 +90,18 @@ class _Segment:
         chunks = -(-(self.prompt + self.solved + hop) // CHUNK_TOKENS)
         return chunks * CHUNK_TOKENS + LOOKAHEAD_TOKENS - self.prompt
 
+    def solve_what_is_known(self) -> None:
+        """Take for solved what a solve that begins now can make of it."""
+        whole = (self.prompt + self.known - LOOKAHEAD_TOKENS) // CHUNK_TOKENS * CHUNK_TOKENS - self.prompt
+        self.solved = self.known if self.ended else max(whole, self.solved)
+
 
 @dataclass(slots=True, eq=False)
 class _Stream:
     """One request.
 
     due: seconds on the caller's clock. hops: how many chunks it has solved without carried state. waited: how many
-    decode steps its next chunk has waited for others.
+    decode steps its next chunk has waited for others. solving: whether a chunk is being made.
     """
 
     key: int
@@ -100,6 +109,7 @@ class _Stream:
     sounding: bool = False
     hops: int = 0
     waited: int = 0
+    solving: bool = False
     segments: deque[_Segment] = field(default_factory=deque)
 
     @property
@@ -120,11 +130,21 @@ class _Stream:
     @property
     def solvable(self) -> bool:
         """Whether there is a chunk to make, of the segment that is heard next."""
-        return bool(self.segments) and (self.segments[0].ended or self.steps_away <= 0)
+        return bool(self.segments) and not self.solving and (self.segments[0].ended or self.steps_away <= 0)
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether there is no chunk to make yet, or none after the one that is being made."""
+        spoken = self.spoken
+        if spoken is None:
+            return False
+        if spoken is self.segments[0]:
+            return self.steps_away > 0
+        return spoken.known < spoken.tokens_wanted(FIRST_CHUNK_TOKENS)
 
     @property
     def steps_away(self) -> int:
-        """After how many decode steps there is a chunk to make, unless the segment ends before."""
+        """After how many decode steps there is a chunk to make, or another one, unless the segment ends before."""
         segment = self.segments[0]
         return segment.tokens_wanted(self._hop(segment)) - segment.known
 
@@ -140,14 +160,16 @@ class _Stream:
 
 
 class Scheduler:
-    """Tell it what came and what was done; ask it for the `next` turn.
+    """Tell it what came and what was done; ask it for the `next` turn, or, on two tracks, for the next of each.
 
-    solve_width: how many streams share a solve. prefill_rows: how many rows a prefill has at most.
+    solve_width: how many streams share a solve. prefill_rows: how many rows a prefill has at most. patience: how many
+    decode steps a chunk waits for others at most.
     """
 
-    def __init__(self, solve_width: int, prefill_rows: int) -> None:
+    def __init__(self, solve_width: int, prefill_rows: int, patience: int = COMPANY_TOKENS) -> None:
         self._solve_width = solve_width
         self._prefill_rows = prefill_rows
+        self._patience = patience
         self._streams: dict[int, _Stream] = {}
         self._leaders_turn = False
 
@@ -182,6 +204,7 @@ class Scheduler:
     def solved(self, stream: int, chunk: Chunk, now: float) -> None:
         """A chunk was made for it."""
         entry = self._streams[stream]
+        entry.solving = False
         entry.segments[0].solved = chunk.tokens
         entry.waited = 0
         entry.hops = 0 if chunk.carried or chunk.last else entry.hops + 1
@@ -194,25 +217,66 @@ class Scheduler:
 
     def next(self) -> Turn | None:
         """Return what to do now; None where there is nothing to do until more text comes."""
-        by_due = sorted(self._streams.values(), key=lambda entry: entry.due)
+        by_due = self._by_due()
         fresh = [entry for entry in by_due if entry.fresh]
         if fresh and not (self._leaders_turn and self._sooner_than_prefilled(by_due[0], fresh)):
             self._leaders_turn = True
             return self._prefill(fresh)
         self._leaders_turn = False
-        riders = [entry for entry in by_due if entry.decodes and entry.ahead < RUN_AHEAD_TOKENS]
         for leader in by_due:
             if leader.solvable:
-                ready = [entry for entry in by_due if entry.solvable][: self._solve_width]
-                if fresh or not self._company_comes(leader, len(ready), riders):
-                    return Solve(tuple(entry.key for entry in ready))
-                leader.waited += 1
-                return Decode(tuple(entry.key for entry in riders))
-            if leader.decodes:
-                return Decode(tuple(entry.key for entry in riders))
+                return self._solve_of(by_due) or self._decode(by_due)
             if leader.spoken is not None:
-                return self._prefill([entry for entry in by_due if entry.spoken and not entry.decodes])
+                return self._tokens_for(leader, by_due)
         return None
+
+    def next_step(self) -> Prefill | Decode | None:
+        """Return what brings tokens, whether or not a solve goes on; None where there is enough of them for now."""
+        by_due = self._by_due()
+        fresh = [entry for entry in by_due if entry.fresh]
+        # Nothing is taken from what makes somebody's first sound, but for somebody else's.
+        first = any(entry.solving and not entry.sounding for entry in by_due)
+        wanting = [
+            entry for entry in by_due if entry.wants_tokens and not (first and (entry.sounding or entry.solving))
+        ]
+        leader = wanting[0] if wanting else None
+        if fresh and not (self._leaders_turn and leader and self._sooner_than_prefilled(leader, fresh)):
+            self._leaders_turn = True
+            return self._prefill(fresh)
+        self._leaders_turn = False
+        return self._tokens_for(leader, by_due) if leader else None
+
+    def next_solve(self) -> Solve | None:
+        """Return what to make sound of while no solve goes on; None where there is nothing, or it waits for others.
+
+        It waits for decode steps, so ask for the next step too.
+        """
+        return self._solve_of(self._by_due())
+
+    def _by_due(self) -> list[_Stream]:
+        return sorted(self._streams.values(), key=lambda entry: entry.due)
+
+    def _tokens_for(self, leader: _Stream, by_due: Sequence[_Stream]) -> Prefill | Decode | None:
+        if leader.decodes:
+            return self._decode(by_due)
+        return self._prefill([entry for entry in by_due if entry.spoken and not entry.decodes])
+
+    def _decode(self, by_due: Sequence[_Stream]) -> Decode | None:
+        riders = _riders(by_due)
+        return Decode(tuple(entry.key for entry in riders)) if riders else None
+
+    def _solve_of(self, by_due: Sequence[_Stream]) -> Solve | None:
+        """Make a chunk for those who have one; not where they should wait for a step: each brings others nearer."""
+        ready = [entry for entry in by_due if entry.solvable][: self._solve_width]
+        if not ready:
+            return None
+        if not any(entry.fresh for entry in by_due) and self._company_comes(ready, _riders(by_due)):
+            ready[0].waited += 1
+            return None
+        for entry in ready:
+            entry.solving = True
+            entry.segments[0].solve_what_is_known()
+        return Solve(tuple(entry.key for entry in ready))
 
     def _sooner_than_prefilled(self, leader: _Stream, fresh: Sequence[_Stream]) -> bool:
         """Whether the leader comes to its chunk in no more decode steps than the newcomers take turns of prefill."""
@@ -221,10 +285,10 @@ class Scheduler:
         rows = sum(entry.segments[0].rows_left for entry in fresh)
         return leader.steps_away <= -(-rows // self._prefill_rows)
 
-    def _company_comes(self, leader: _Stream, ready: int, riders: Iterable[_Stream]) -> bool:
-        """Whether the leader's chunk should wait a step for one of the riders. Each step brings it nearer."""
-        patience = COMPANY_TOKENS - leader.waited
-        return ready < self._solve_width and any(
+    def _company_comes(self, ready: Sequence[_Stream], riders: Iterable[_Stream]) -> bool:
+        """Whether the chunk that is due first should wait a step for one of the riders."""
+        patience = self._patience - ready[0].waited
+        return len(ready) < self._solve_width and any(
             not entry.segments[0].ended and 0 < entry.steps_away <= patience for entry in riders
         )
 
@@ -244,3 +308,8 @@ class Scheduler:
             pieces.append((entry.key, rows))
             room -= rows
         return Prefill(tuple(pieces))
+
+
+def _riders(by_due: Sequence[_Stream]) -> list[_Stream]:
+    """Who takes part in a decode step: all who can, but for those who are far ahead of their sound."""
+    return [entry for entry in by_due if entry.decodes and entry.ahead < RUN_AHEAD_TOKENS]

@@ -59,6 +59,22 @@ class Sound(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
+class Rendered:
+    """How far a segment has come from tokens to sound. For the track that makes it alone, while that is at it."""
+
+    handed_on: int = 0
+    """How many of the tokens the flow has."""
+    flow: FlowStream | None = None
+    vocoder: VocoderStream | None = None
+    stretch: Stretch | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is made."""
+        return self.flow is not None and self.flow.finished
+
+
+@dataclass(slots=True, eq=False)
 class Spoken:
     """A segment on its way: text to tokens to mel to sound."""
 
@@ -81,11 +97,7 @@ class Spoken:
     asked: int = 0
     """How many steps were launched that draw one of them."""
     ended: bool = False
-    handed_on: int = 0
-    """How many of the tokens the flow has."""
-    flow: FlowStream | None = None
-    vocoder: VocoderStream | None = None
-    stretch: Stretch | None = None
+    rendered: Rendered = field(default_factory=Rendered)
 
     @property
     def may_go_on(self) -> bool:
@@ -109,3 +121,9 @@ class Request:
     def in_the_model(self) -> Spoken:
         """The segment that the language model is at."""
         return next(spoken for spoken in self.segments if not spoken.ended)
+
+    def to_be_heard(self) -> Spoken:
+        """The first segment that is not made to its end, where nothing is made of it now; those before are let go."""
+        while self.segments[0].rendered.whole:
+            self.segments.popleft()
+        return self.segments[0]

@@ -12,6 +12,7 @@ from torch import Tensor  # noqa: E402
 from cosyserve_workers.native.cuda_graphs import COUNTS  # noqa: E402
 from cosyserve_workers.native.driver import Driver  # noqa: E402
 from cosyserve_workers.native.features.voice import VoiceFeatures  # noqa: E402
+from cosyserve_workers.native.flow import rows, solver  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.rescue import Rescue  # noqa: E402
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState  # noqa: E402
@@ -22,6 +23,7 @@ from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
 from cosyserve_workers.native.utterances import Segment, Voice  # noqa: E402
 from tests.model.native.flow.cases import Case, make_case  # noqa: E402
+from tests.model.native.recording import KERNELS, Repeater  # noqa: E402
 
 CPU = torch.device("cpu")
 LOUD_TOKEN = 1
@@ -84,6 +86,26 @@ def test_a_chunk_without_numbers_is_solved_again_and_nobody_else_hears_of_it(flo
     assert not ours[1].pages
 
 
+def test_what_is_solved_again_has_graphs_too(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver, "kernels_for", lambda _: KERNELS)
+    for module in (rows, solver):
+        monkeypatch.setattr(module, "BUCKETS", (2,))
+    flow = Flow.load(small_checkpoint, CPU, torch.float16)
+    flow.pool.reserve(4 * flow.pool.page_bytes)
+    rescue, recorder = Rescue.load(ModelFolder.at(small_checkpoint), flow), Repeater()
+    rescue.record(recorder)
+    assert recorder.recorded == 2 * 2, "the opening and a step, in either precision"
+    for one in (flow, rescue._spare):
+        make_loud(one)
+    before, case = dict(COUNTS), make_case(40, 60)
+    tokens = case.tokens.clamp(min=2)
+    tokens[10] = LOUD_TOKEN
+    (made,) = say(rescue, [flow.open(voice_of(flow, case))], [tokens], 0, keep=True)
+    assert made.isfinite().all()
+    assert dict(COUNTS) == {**before, "flow_overflows": before["flow_overflows"] + 1}
+    assert rescue._spare.pool.room == 1
+
+
 @pytest.mark.full
 def test_a_voice_that_was_lost_is_found(flows: tuple[Flow, Flow]) -> None:
     flow, spare = flows
@@ -106,10 +128,10 @@ def test_what_is_heard_of_a_request_is_sound(small_checkpoint: Path) -> None:
     with using_threads(1):
         folder, room = ModelFolder.at(small_checkpoint), Room(CPU, 8 * GIB, 8 * GIB)
         networks = Networks.load(folder, room, Precision("fp32", flow_name="fp16"), plan)
-        driver = Driver(networks, plan)
+        driver = Driver(networks)
     assert networks.found["flow"] == "fp16"
-    assert networks.rescue is not None
-    for flow in (networks._flow, networks.rescue._spare):
+    assert networks.renderer.rescue is not None
+    for flow in (networks.renderer.flow, networks.renderer.rescue._spare):
         make_loud(flow)
     case = make_case(40, 0)
     prompts = [case.prompt.clamp(min=2), case.prompt.clamp(min=2)]

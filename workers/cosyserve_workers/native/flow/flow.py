@@ -25,6 +25,7 @@ from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 from cosyserve_workers.native.flow.weights import Weights
 from cosyserve_workers.native.lanes import Lanes
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model, of_the_other
+from cosyserve_workers.native.transfers import send
 
 FILE_NAME = "flow.pt"
 
@@ -102,11 +103,11 @@ class Flow:
             most_bytes: memory that its chunks may take. With fewer of them each stream solves the rest itself, to the
                 same frames.
         """
-        tokens = prompt_tokens.to(self.device)
-        speaker = functional.normalize(speaker_embedding.to(device=self.device, dtype=self.dtype), dim=0)
+        tokens = send(prompt_tokens, self.device)
+        speaker = functional.normalize(send(speaker_embedding, self.device).to(self.dtype), dim=0)
         voice = VoiceState(
             tokens=tokens,
-            mel=prompt_mel.to(device=self.device, dtype=self.dtype),
+            mel=send(prompt_mel, self.device).to(self.dtype),
             speaker=self._speaker(speaker),
             pages=(),
             state_bytes=tokens.numel() * tokens.element_size() + prompt_mel.numel() * self.dtype.itemsize,
@@ -163,7 +164,7 @@ class Flow:
         for step in steps:
             if step.stream.finished:
                 raise ValueError("this stream has had its final tokens")
-            step.stream.tokens = torch.cat([step.stream.tokens, step.tokens.to(self.device)])
+            step.stream.tokens = torch.cat([step.stream.tokens, send(step.tokens, self.device)])
         ends = [self._end(step) for step in steps]
         busy = [index for index, step in enumerate(steps) if ends[index] * FRAMES_PER_TOKEN > step.stream.frames_done]
         pieces = [

@@ -10,9 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.cuda_graphs import COUNTS
+from cosyserve_workers.native.cuda_graphs import COUNTS, Record
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.state import FlowStream
+from cosyserve_workers.native.models import ModelFolder
+from cosyserve_workers.native.transfers import Fetched
 
 
 class Rescue:
@@ -21,6 +23,17 @@ class Rescue:
     def __init__(self, flow: Flow, spare: Flow) -> None:
         self._flow = flow
         self._spare = spare
+
+    @classmethod
+    def load(cls, folder: ModelFolder, flow: Flow) -> "Rescue":
+        """Read the weights of a folder's flow once more. Raises LoadError."""
+        return cls(flow, Flow.load(folder.path, flow.device, torch.bfloat16, flow.lanes, folder.model))
+
+    def record(self, record: Record) -> None:
+        """As `Flow.record`, for both. The second one has a page to be tried on; it never takes any."""
+        self._spare.pool.reserve(self._spare.pool.page_bytes)
+        for flow in (self._flow, self._spare):
+            flow.record(record)
 
     def reserve(self, tokens: int) -> None:
         """As `Flow.reserve`."""
@@ -35,8 +48,9 @@ class Rescue:
         safe = [index for index, step in enumerate(steps) if not self._has(step.stream)]
         for index, mel in zip(safe, self._flow.advance([steps[index] for index in safe]), strict=True):
             mels[index] = mel
-        finite = torch.stack([mel.isfinite().all() for mel in mels if mel is not None]).tolist() if safe else []
-        for index, sound in zip(safe, finite, strict=True):
+        finite = [mel.isfinite().all() for mel in mels if mel is not None]
+        told = Fetched(torch.stack(finite)).tensor().tolist() if safe else []
+        for index, sound in zip(safe, told, strict=True):
             if not sound:
                 mels[index] = None
                 self._take(steps[index].stream, *before[index])

@@ -8,7 +8,7 @@ rows of a stream that is nobody's, everything else that differs is a number in a
 graph, recorded at load.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Protocol, TypeVar
 
@@ -77,6 +77,12 @@ class TokenProgram:
         rows = self._send(slots)
         return Fetched(self.draw(rows, self._model.decode(slots, self.said(rows))))
 
+    def trial(self) -> Callable[[], object]:
+        """A decode step of all slots, to be timed: it is nobody's, and changes nothing."""
+        if self._static is not None:
+            return self._static.trial()
+        return _DecodeStep(self, self._model, self._model.slots)
+
     def said(self, slots: Tensor) -> Tensor:
         """What each was given last: [B] int64 both."""
         return self._said.index_select(0, slots)
@@ -110,6 +116,11 @@ class _Static:
         step = _smallest(self._decodes, len(slots))
         step.place(self._model.take(slots, [1] * len(slots)))
         return Fetched(self._graphs.replay(step.shape, step)[1][: len(slots)])
+
+    def trial(self) -> Callable[[], object]:
+        step = self._decodes[-1]
+        step.place([])
+        return lambda: self._graphs.replay(step.shape, step)
 
     def prefill(self, slots: Sequence[int], inputs: Sequence[Tensor], whole: Sequence[bool]) -> Fetched:
         counts = [len(rows) for rows in inputs]
