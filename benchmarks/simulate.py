@@ -10,8 +10,8 @@
 The scheduler is the real one, and so is all that is decided about streams; networks are stand-ins that know how long
 they would take (`benchmarks/imagined.py`), on a clock of their own. What turns take is measured here, read from a file,
 or estimated (`benchmarks/cards.py`). All streams say one segment with a voice that was seen before, and there is room
-for their state. Text, features of prompts and the front end take no time: on a fast GPU theirs is to be added. Of two turns
-at a time a solve gets what the other leaves of the device, which is known of cards alone.
+for their state. Text, features of prompts and the front end take no time: on a fast GPU theirs is to be added. Of two
+turns at a time a solve gets what the other leaves of the device, which is known of cards alone.
 
 `together`: all come at once. `poisson`: they come at random, so often that this number would be speaking at a time if
 each were heard as it is spoken. Underruns are chunks that came later than the sound before them lasted.
