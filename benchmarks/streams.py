@@ -13,6 +13,7 @@ worker and by the listeners; the front end's time for a piece, and its memory.
 import argparse
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.serving import Server, wait_for
+from tests.serving import Server, Tables, wait_for
 
 SECONDS = 12
-RAMP_S_PER_STREAM = 0.004
+"""How long all speak at the same time."""
+RAMP_S_PER_STREAM = 0.01
 """Requests come one after another, as they do: a thousand in one instant is another question."""
 MIB = 1024 * 1024
 
@@ -56,12 +58,13 @@ class Course:
 
     def row(self, name: str, streams: int, piece_ms: int) -> str:
         """As one line."""
+        seconds = spoken_s(streams)
         heard = self.listening["heard"]
         refused = sum(one["status"] != 200 for one in heard)
-        whole = sum(one["bytes"] == 48_000 * SECONDS for one in heard)
+        whole = sum(one["bytes"] == 48_000 * seconds for one in heard)
         gaps = sum(one["underruns"] > 0 for one in heard)
         late_ms = sorted(1000 * one["late_s"] for one in heard)[int(0.99 * (len(heard) - 1))]
-        pieces = streams * SECONDS * 1000 // piece_ms
+        pieces = streams * seconds * 1000 // piece_ms
         return (
             f"{piece_ms:>8}{streams:>8}  {name:10}{refused:>8}{streams - refused - whole:>8}{gaps:>8}{late_ms:>9.0f}"
             f"{self.front_s / self.seconds:>9.2f}{1e6 * self.front_s / pieces:>10.0f}"
@@ -76,6 +79,11 @@ HEAD = (
 )
 
 
+def spoken_s(streams: int) -> int:
+    """What each stream says, in whole seconds."""
+    return SECONDS + math.ceil(streams * RAMP_S_PER_STREAM)
+
+
 def used_s(processes: list[psutil.Process]) -> float:
     """Their processor time so far."""
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
@@ -87,12 +95,17 @@ def run(side: Side, streams: int, piece_ms: int) -> Course:
     workers = side.workers()
     front_s, workers_s = used_s([side.front]), used_s(workers)
     listening = subprocess.run(
-        [sys.executable, "-m", "benchmarks.listeners", *map(str, (side.port, streams, piece_ms, SECONDS, ramp_s))],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.listeners",
+            *map(str, (side.port, streams, piece_ms, spoken_s(streams), ramp_s)),
+        ],
         check=True,
         capture_output=True,
     )
     return Course(
-        SECONDS + ramp_s,
+        spoken_s(streams) + ramp_s,
         used_s([side.front]) - front_s,
         used_s(workers) - workers_s,
         side.front.memory_info().rss / MIB,
@@ -103,7 +116,10 @@ def run(side: Side, streams: int, piece_ms: int) -> Course:
 @contextmanager
 def ours(streams: int) -> Iterator[Side]:
     """The server of this project with one worker."""
-    settings = {"model": {"engine": "benchmarks.paced:create", "streams": streams}}
+    settings: Tables = {
+        "server": {"max_connections": streams + 100},
+        "model": {"engine": "benchmarks.paced:create", "streams": streams},
+    }
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder), settings) as server:
         yield Side("cosyserve", server.port, psutil.Process(server.pid))
 

@@ -187,6 +187,10 @@ def _tear(job_id: int, index: int, size: int) -> None:
     send, before = connection.send, itertools.count()
 
     def torn_send(message: object) -> None:
+        if isinstance(message, list):
+            for one in message:
+                torn_send(one)
+            return
         if not isinstance(message, Chunk) or message.job_id != job_id or next(before) != index:
             send(message)
             return

@@ -55,6 +55,7 @@ class TestModes:
             "speed": 1.0,
             "language": "",
             "pronunciations": {},
+            "trace": None,
         }
 
     def test_a_system_prompt_is_for_the_engine(self, server: Server, tmp_path: Path) -> None:

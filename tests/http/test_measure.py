@@ -223,7 +223,7 @@ class TestOwnService:
         for title in ("Machine", "What is on", "Memory", "Counters", "A worker killed"):
             assert f"## {title}" in text
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM])
     def test_ends_with_an_interrupted_measurement(
         self, tmp_path: Path, measure: Measure, settings: str, number: signal.Signals
     ) -> None:

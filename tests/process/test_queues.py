@@ -239,3 +239,46 @@ def test_a_message_that_cannot_be_pickled_closes_the_outbox(
     assert outbox.join(DEADLINE_S)
     with pytest.raises(QueueClosed):
         outbox.put_nowait(Heartbeat())
+
+
+def how_many(received: object) -> int:
+    return len(received) if isinstance(received, list) else 1
+
+
+def test_messages_that_wait_are_sent_together_and_come_one_by_one(pipe: tuple[Connection, Connection]) -> None:
+    outbox = Outbox(pipe[1], depth=100, name="outbox", together=4)
+    messages = [Chunk(0, bytes(2 * PIPE_BYTES)), *(Chunk(number, b"sound") for number in range(1, 10))]
+    outbox.put(messages[0])
+    wait_for(lambda: full_pipe(pipe[1]), "a full pipe")
+    for message in messages[1:]:
+        outbox.put(message)
+    outbox.close()
+
+    received: list[object] = []
+    while sum(map(how_many, received)) < len(messages):
+        received.append(pipe[0].recv())
+
+    assert [how_many(one) for one in received] == [1, 4, 4, 1]
+    pipe_again = Pipe(duplex=False)
+    with pipe_again[1] as writer:
+        for one in received[1:]:
+            writer.send(one)
+    reader = Reader(pipe_again[0])
+    assert reader.ends()
+    assert reader.messages == messages[1:]
+
+
+def test_of_messages_sent_together_those_before_one_that_cannot_be_sent_arrive(
+    pipe: tuple[Connection, Connection], announced: list[str]
+) -> None:
+    announced.append("a message cannot be sent, and so none after it")
+    outbox = Outbox(pipe[1], depth=100, name="outbox", together=4)
+    outbox.put(bytes(2 * PIPE_BYTES))
+    wait_for(lambda: full_pipe(pipe[1]), "a full pipe")
+    for message in (Heartbeat(), threading.Lock(), Heartbeat()):
+        outbox.put(message)
+
+    reader = Reader(pipe[0])
+
+    assert reader.ends()
+    assert reader.messages == [bytes(2 * PIPE_BYTES), Heartbeat()]

@@ -16,6 +16,8 @@ from cosyserve_workers.engine import Engine, LoadError, load_engine
 from cosyserve_workers.loop import Loop
 
 QUEUED_MESSAGES = 64
+TOGETHER = 16
+"""Results that are sent as one where the front end is behind."""
 FLUSH_S = 2.0
 """How long the last messages may take to be sent, and streams to notice that they are cancelled."""
 
@@ -40,7 +42,7 @@ def main(spec: WorkerSpec, jobs: Connection, results: Connection) -> None:
         os.register_at_fork(after_in_child=end.close)
     # Libraries print too, and the parent relays by the line.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    outbox = Outbox(results, QUEUED_MESSAGES, "results")
+    outbox = Outbox(results, QUEUED_MESSAGES, "results", TOGETHER)
     handlers = [_handle_while_loading]
     Inbox(jobs, lambda message: handlers[-1](message), _parent_gone, "jobs")
     try:

@@ -29,11 +29,15 @@ class QueueFull(Exception):
 
 
 class Outbox:
-    """Takes up to `depth` messages that a thread sends in order."""
+    """Takes up to `depth` messages that a thread sends in order.
 
-    def __init__(self, connection: Connection, depth: int, name: str) -> None:
+    together: how many that wait are sent as one, a list: the more there is to do, the less each of them costs.
+    """
+
+    def __init__(self, connection: Connection, depth: int, name: str, together: int = 1) -> None:
         self._connection = connection
         self._depth = depth
+        self._together = together
         self._waiting: deque[Any] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -72,24 +76,32 @@ class Outbox:
 
     def _send_all(self) -> None:
         with self._connection as connection:
-            while (message := self._next()) is not None:
+            while messages := self._next():
                 try:
-                    connection.send(message)
+                    connection.send(messages if len(messages) > 1 else messages[0])
                 except OSError:
                     break
                 except Exception:
+                    if len(messages) > 1:
+                        self._put_back(messages)
+                        continue
                     log.exception("a message cannot be sent, and so none after it")
                     break
         self.close()
 
-    def _next(self) -> object | None:
+    def _next(self) -> list[object]:
+        """What is sent at once; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or bool(self._waiting))
-            if not self._waiting:
-                return None
-            message: object = self._waiting.popleft()
+            messages = [self._waiting.popleft() for _ in range(min(self._together, len(self._waiting)))]
             self._changed.notify_all()
-            return message
+            return messages
+
+    def _put_back(self, messages: list[object]) -> None:
+        """One of them cannot be sent: from now on each goes alone, so that those before it arrive."""
+        with self._changed:
+            self._together = 1
+            self._waiting.extendleft(reversed(messages))
 
 
 class Inbox:
@@ -125,15 +137,16 @@ class Inbox:
     def _receive_all(self) -> None:
         try:
             with self._connection as connection:
-                while (message := self._receive(connection)) is not None:
-                    self._deliver(message)
+                while (received := self._receive(connection)) is not None:
+                    for message in received if isinstance(received, list) else (received,):
+                        self._deliver(message)
         except Exception:
             log.exception("a message cannot be read or delivered: its sender counts as lost")
         finally:
             self._closed()
 
     def _receive(self, connection: Connection) -> object | None:
-        """The next message; None where the pipe has ended."""
+        """The next message, or a list of several; None where the pipe has ended."""
         try:
             while not self._comes.poll(_POLL_MS):
                 if not self._alive():

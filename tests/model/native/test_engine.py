@@ -63,7 +63,7 @@ def test_it_says_what_it_is(engine: NativeEngine) -> None:
     assert engine.counters["graph_fallbacks"] == 1
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", first(Mode))
 def test_a_seed_gives_the_same_sound_and_another_one_another(engine: NativeEngine, mode: Mode) -> None:
     first = say(engine, mode=mode, seed=1)
     assert np.isfinite(first).all()

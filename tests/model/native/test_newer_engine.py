@@ -79,6 +79,7 @@ def test_a_seed_gives_the_same_sound_and_another_one_another(engine: NativeEngin
     assert other.shape != first.shape or not np.array_equal(other, first)
 
 
+@pytest.mark.full
 def test_ten_at_once_are_as_each_alone(engine: NativeEngine, draws: Pausing) -> None:
     jobs = [replace(job, text=kit.SHORT * (1 + index % 4)) for index, job in enumerate(requests())]
     alone = [kit.whole(engine.stream(job, kit.never)) for job in jobs]

@@ -15,6 +15,7 @@ from cosyserve_workers.native.flow import solver  # noqa: E402
 from cosyserve_workers.native.flow.flow import Flow, FlowStep  # noqa: E402
 from cosyserve_workers.native.flow.rows import BUCKETS  # noqa: E402
 from cosyserve_workers.native.flow.state import FlowStream, VoiceState  # noqa: E402
+from tests.model.conftest import first  # noqa: E402
 from tests.model.native.recording import KERNELS, Recorder  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -80,7 +81,7 @@ def same(ours: list[Tensor], wanted: list[Tensor]) -> bool:
     return all(torch.allclose(a, b, rtol=0, atol=1e-5) for a, b in zip(ours, wanted, strict=True))
 
 
-@pytest.mark.parametrize("prompt", [0, pytest.param(60, marks=pytest.mark.full), 84])
+@pytest.mark.parametrize("prompt", first([84, 0, 60]))
 def test_a_stream_alone_sounds_the_same(flow: Flow, plain: Flow, recorder: Recorder, prompt: int) -> None:
     with nothing_new(recorder):
         ours = speak(flow, flow.open(voice_of(flow, prompt)), draw(110, 1))
