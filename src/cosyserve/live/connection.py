@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
-import structlog
 from starlette.websockets import WebSocket
 
 from cosyserve.errors import (
@@ -45,8 +44,6 @@ PATIENCE_S = 0.3
 """How long a clause that may be over waits for text that would go on with it."""
 PIECE_CHARS = 500
 """Of a text, taken at once."""
-
-log = structlog.get_logger(__name__)
 
 
 class Connection:

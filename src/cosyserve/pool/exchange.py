@@ -10,8 +10,6 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import structlog
-
 from cosyserve.pool.crew import Crew
 from cosyserve.pool.dispatch import Dispatcher
 from cosyserve.pool.status import WorkerState
@@ -20,8 +18,6 @@ from cosyserve.wire.worker_spec import WorkerSpec
 
 TRIES = 2
 """Times `workers.start_timeout_s`, and a new generation has to be there: one death is forgiven."""
-
-log = structlog.get_logger(__name__)
 
 
 class ExchangeFailed(Exception):

@@ -234,6 +234,17 @@ class _Heedless(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def store_between(one: VoiceStore, two: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on `one` has stored a voice each time when `two` has looked, and is about to write."""
+    create = two._shelf.create
+
+    def later(*args: Any) -> Any:
+        one.add(Upload("bob", OTHER))
+        return create(*args)
+
+    monkeypatch.setattr(two._shelf, "create", later)
+
+
 class TestTwoServers:
     def test_see_each_others_voices(self, store: Store) -> None:
         one, two = store("one"), store("two")
@@ -262,13 +273,7 @@ class TestTwoServers:
     def test_one_that_is_quicker(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         """Between the other's look and its write."""
         one, two = store("one"), store("two")
-        create = two._shelf.create
-
-        def later(*args: Any) -> Any:
-            one.add(Upload("bob", OTHER))
-            return create(*args)
-
-        monkeypatch.setattr(two._shelf, "create", later)
+        store_between(one, two, monkeypatch)
         with pytest.raises(VoiceExists, match="quicker"):
             two.add(Upload("bob", AUDIO))
         assert two.audio("bob")[1] == OTHER
@@ -276,13 +281,7 @@ class TestTwoServers:
     def test_no_more_than_there_is_room_for(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         one, two = (store(copies, max_count=2) for copies in ("one", "two"))
         one.add(Upload("alice", AUDIO))
-        create = two._shelf.create
-
-        def later(*args: Any) -> Any:
-            one.add(Upload("bob", OTHER))
-            return create(*args)
-
-        monkeypatch.setattr(two._shelf, "create", later)
+        store_between(one, two, monkeypatch)
         with pytest.raises(TooManyVoices, match="there are 2 voices"):
             two.add(Upload("carol", AUDIO))
         names = ["alice", "bob"]

@@ -1,6 +1,5 @@
 """The engine `native`: requests in, sound out."""
 
-import logging
 from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
@@ -20,8 +19,6 @@ from cosyserve_workers.native.utterances import Voice
 
 FEATURES_BUDGET = 64 * 2**20
 """Bytes of voices' features: a hundred prompts of 30 s, and some hundreds of the usual length."""
-
-log = logging.getLogger(__name__)
 
 
 class NativeEngine:
