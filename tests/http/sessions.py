@@ -53,9 +53,9 @@ class Client:
         frame = self.connection.recv(DEADLINE_S)
         return frame if isinstance(frame, bytes) else json.loads(frame)
 
-    def take(self) -> None:
-        """One frame, of which nothing is wanted but that it is in its place."""
-        self._take(self.receive(), Heard())
+    def take(self, heard: Heard | None = None) -> None:
+        """One frame, which has to be in its place."""
+        self._take(self.receive(), heard or Heard())
 
     def until(self, kind: str) -> Heard:
         """Everything up to the next message of a type."""
