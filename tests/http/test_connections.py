@@ -21,6 +21,7 @@ from tests.http.wire import URLENCODED, check_error, connect, head, receive, rec
 from tests.serving import Script, Server, wait_for
 
 HEALTH = head("GET /health/live HTTP/1.1")
+REST = b"text=hello&seed=1"
 
 
 def ask(connection: socket.socket) -> int:
@@ -45,7 +46,7 @@ class TestTheirNumber:
 
     def test_one_more_is_told_and_closed(self, room_for_five: Server) -> None:
         with ExitStack() as stack:
-            fill(room_for_five, stack, 5)
+            occupy(room_for_five, stack, 5)
             with connect(room_for_five) as one_more:
                 one_more.sendall(HEALTH)
                 answer = receive(one_more, "GET")
@@ -55,15 +56,40 @@ class TestTheirNumber:
 
     def test_a_place_is_free_again_at_once(self, room_for_five: Server) -> None:
         with ExitStack() as stack:
-            first, *others = fill(room_for_five, stack, 5)
+            first, *others = occupy(room_for_five, stack, 5)
             for leave in (socket.socket.close, reset):
                 leave(first)
-                (first,) = fill(room_for_five, stack, 1)
-            assert [ask(other) for other in others] == [200] * 4
+                (first,) = occupy(room_for_five, stack, 1)
+            for other in others:
+                other.sendall(REST)
+                assert receive(other).content == expected_pcm(1, 3)
+
+    def test_who_waits_for_nothing_makes_room(self, room_for_five: Server) -> None:
+        """First those that have asked for nothing yet, the longest there before the others."""
+        with ExitStack() as stack:
+            occupied = occupy(room_for_five, stack, 2)
+            answered, silent, silent_too = (stack.enter_context(connect(room_for_five)) for _ in range(3))
+            assert ask(answered) == 200
+            for gone in (silent, silent_too):
+                assert ask(stack.enter_context(connect(room_for_five))) == 200
+                assert received_until_the_end(gone) == b""
+            # By now it is the one that was answered first.
+            assert ask(stack.enter_context(connect(room_for_five))) == 200
+            assert received_until_the_end(answered) == b""
+            for one in occupied:
+                one.sendall(REST)
+                assert receive(one).content == expected_pcm(1, 3)
+
+    def test_a_crowd_without_a_word_keeps_nobody_out(self, room_for_five: Server) -> None:
+        with ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(connect(room_for_five))
+            assert room_for_five.speak(text="hello", seed=1).content == expected_pcm(1, 3)
+        assert not records(room_for_five, "connections refused")
 
     def test_a_crowd_does_not_fill_the_log(self, room_for_five: Server) -> None:
         with ExitStack() as stack:
-            fill(room_for_five, stack, 5)
+            occupy(room_for_five, stack, 5)
             for _ in range(300):
                 with connect(room_for_five) as connection:
                     received_until_the_end(connection)
@@ -71,14 +97,15 @@ class TestTheirNumber:
         wait_for(lambda: room_for_five.get("/health").status_code == 200, "room again")
 
 
-def fill(server: Server, stack: ExitStack, count: int) -> list[socket.socket]:
-    """So many connections that have been let in."""
+def occupy(server: Server, stack: ExitStack, count: int) -> list[socket.socket]:
+    """So many connections with a request under way: the head of its body is missing, REST is what comes next."""
 
-    def let_in() -> socket.socket | None:
+    def begun() -> socket.socket | None:
         connection = stack.enter_context(connect(server))
-        return connection if ask(connection) == 200 else None
+        connection.sendall(head(Content_Type=URLENCODED, Content_Length=str(len(REST)), Expect="100-continue"))
+        return connection if connection.recv(1024).startswith(b"HTTP/1.1 100") else None
 
-    return [connection for _ in range(count) if (connection := wait_for(let_in, "a place"))]
+    return [connection for _ in range(count) if (connection := wait_for(begun, "a place"))]
 
 
 class TestDescriptors:
@@ -102,7 +129,6 @@ class TestDescriptors:
             stack.close()
             wait_for(lambda: server.get("/health").status_code == 200, "room again")
             assert server.speak(text="hello", seed=1).content == expected_pcm(1, 3)
-            assert records(server, "connections refused")
             assert {line["event"] for line in server.logs() if line.get("level") == "error"} == {"worker lost"}
 
     def test_none_left(self, tmp_path: Path) -> None:

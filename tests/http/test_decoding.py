@@ -17,6 +17,7 @@ import pytest
 from cosyserve.audio.formats import AudioFormat
 from tests import sounds
 from tests.engines import expected_pcm
+from tests.http.metering import read
 from tests.http.wire import check_error
 from tests.process.pools import gone
 from tests.serving import ROOT, Script, Server, wait_for
@@ -98,13 +99,15 @@ class TestLosses:
     )
     def test_a_crash_or_an_excess_does_the_same(self, hostile: Server, tmp_path: Path, words: str, says: str) -> None:
         streams = TenStreams(hostile, tmp_path)
-        workers = hostile.worker_pids()
+        workers, lost = hostile.worker_pids(), read(hostile, "cosyserve_helpers_lost_total")
         with ThreadPoolExecutor(4) as threads:
             audio = AUDIO + words.encode()
             for answer in [threads.submit(hostile.speak, text="hello", prompt_wav=audio) for _ in range(4)]:
                 assert says in check_error(answer.result(), 422, "invalid_prompt", "prompt_wav")
         streams.end_whole()
         assert hostile.worker_pids() == workers
+        # Too much memory is refused by the system to a process that lives on, mostly.
+        assert read(hostile, "cosyserve_helpers_lost_total") - lost == 4 or words == "hog=4000"
         assert hostile.speak(text="hello", prompt_wav=AUDIO).status_code == 200
         assert hostile.logs("a helper was lost: it died") or words != "abort=1"
 

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from cosyserve.http.bodies import LONG_BYTES
 from tests import sounds
 from tests.engines import expected_pcm
 from tests.http.metering import pending_bytes, read
@@ -40,6 +41,7 @@ SURFACES: list[Surface] = [
     ("POST", "/inference_zero_shot", MULTIPART),
     ("GET", "/inference_sft", URLENCODED),
 ]
+UNDER_WAY = b'--cut\r\nContent-Disposition: form-data; name="v"; filename="v"\r\n\r\n'
 PROMPT = sounds.prompt(10, 48_000)
 DECODED = 10 * 48_000 * 4
 BOMB_SAMPLES = int(29.9 * 192_000)
@@ -67,10 +69,11 @@ def await_pending(server: Server, size: int, key: str = "") -> None:
 
 @contextmanager
 def holding(server: Server, size: int, key: str = "") -> Iterator[None]:
-    """A client that announces an upload and sends nothing of it."""
+    """A client that sends an upload but for its last byte."""
     before = pending_bytes(server, {"X-Api-Key": key})
     with connect(server) as connection:
         connection.sendall(head(Content_Type=MULTIPART, Content_Length=str(size), X_Api_Key=key))
+        connection.sendall(UNDER_WAY.ljust(size - 1, b"\0"))
         await_pending(server, before + size, key)
         yield
     await_pending(server, before, key)
@@ -112,7 +115,7 @@ class TestTooLarge:
     @pytest.mark.parametrize("kind", [MULTIPART, URLENCODED, "application/json"])
     def test_a_body_of_no_told_length(self, small: Server, kind: str) -> None:
         path = SPEECH if kind == "application/json" else "/synthesize"
-        pieces = iter([b'--cut\r\nContent-Disposition: form-data; name="v"; filename="v"\r\n\r\n', bytes(500_001)])
+        pieces = iter([UNDER_WAY, bytes(500_001)])
         answer = httpx.post(small.url + path, content=pieces, headers={"Content-Type": kind})
         assert "max_pending_bytes" in check_error(answer, 413, "upload_too_large")
 
@@ -217,11 +220,20 @@ class TestHeld:
     def test_by_what_has_come(self, server: Server) -> None:
         with connect(server) as connection:
             connection.sendall(head(Content_Type=MULTIPART, Transfer_Encoding="chunked"))
-            file = b'--cut\r\nContent-Disposition: form-data; name="v"; filename="v"\r\n\r\n'
             for count in range(1, 4):
-                piece = file.ljust(100_000, b"x") if count == 1 else bytes(100_000)
+                piece = UNDER_WAY.ljust(100_000, b"x") if count == 1 else bytes(100_000)
                 connection.sendall(b"186A0\r\n" + piece + b"\r\n")
                 await_pending(server, count * 100_000)
+        await_pending(server, 0)
+
+    def test_hardly_by_what_is_announced_alone(self, server: Server) -> None:
+        """A hundred uploads of 4 MB would be more than there is room for."""
+        with ExitStack() as stack:
+            for _ in range(100):
+                silent = stack.enter_context(connect(server))
+                silent.sendall(head(Content_Type=MULTIPART, Content_Length="4000000"))
+            await_pending(server, 100 * LONG_BYTES)
+            assert server.speak(text="hello", prompt_wav=PROMPT).status_code == 200
         await_pending(server, 0)
 
     def test_while_it_waits_in_line(self, tmp_path: Path) -> None:
@@ -296,7 +308,7 @@ class TestGivenBackToNobody:
     def test_in_the_middle_of_the_body(self, server: Server, leave: Leave) -> None:
         with connect(server) as connection:
             connection.sendall(head(Content_Type=MULTIPART, Content_Length="1000000") + b"--cut\r\n")
-            await_pending(server, 1_000_000)
+            await_pending(server, LONG_BYTES)
             leave(connection)
             await_pending(server, 0)
 

@@ -51,21 +51,25 @@ async def read_body(request: Request, limits: BodyLimits, intake: Intake) -> byt
 
 
 async def stream_body(request: Request, limits: BodyLimits, intake: Intake) -> AsyncGenerator[bytes, None]:
-    """Piece by piece, each of them taken by `intake` before it is handed on; a declared length is taken at once.
+    """Piece by piece, each of them taken by `intake` before it is handed on.
 
     Raises UploadTooLarge, before the first piece where the head says so already, UploadStalled, UploadTooSlow, and
-    what `Intake.take` does.
+    what `Intake.take` does, also where there is no room for the declared length at the beginning.
     """
-    taken = declared_length(request.headers)
-    limits.check(taken)
-    intake.take(taken)
+    declared = declared_length(request.headers)
+    limits.check(declared)
+    intake.take(declared)
+    # What is only announced keeps nobody out for long: a client takes twice what it has sent.
+    taken = min(declared, LONG_BYTES)
+    intake.take(taken - declared)
     size = 0
     async for chunk in _chunks(request, limits):
         size += len(chunk)
         limits.check(size)
         if size > taken:
-            intake.take(size - taken)
-            taken = size
+            wanted = max(size, min(declared, 2 * size))
+            intake.take(wanted - taken)
+            taken = wanted
         yield chunk
         # What is there already comes without a wait: without this, reading it would keep everybody else waiting.
         await anyio.lowlevel.checkpoint()

@@ -45,6 +45,7 @@ def open_service(settings: Settings) -> Service:
     budget = IntakeBudget(*_intake_limits(settings.limits, len(keys)))
     reporter = Reporter(Metrics(lambda: pool.state), log_text=settings.log.text)
     reporter.metrics.watch_intake(budget)
+    reporter.metrics.watch_helpers(helpers)
     return Service(
         settings=settings,
         choice=choice,

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from cosyserve import __version__
 from cosyserve.pool.status import PoolState, WorkerState
 from cosyserve.speech.intake import IntakeBudget
+from cosyserve.wire.helper import Helpers
 
 SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 4.0)
@@ -128,6 +129,10 @@ class Metrics:
         self.pending_bytes.set_function(lambda: budget.held_bytes)
         self.max_pending_bytes.set_function(lambda: budget.limit_bytes)
 
+    def watch_helpers(self, helpers: Helpers) -> None:
+        """The same of them."""
+        self._registry.register(_HelperCollector(helpers))
+
     def stages(self, timings: Mapping[str, float]) -> None:
         """The timings of a finished job: seconds by stage."""
         for name, seconds in timings.items():
@@ -139,6 +144,17 @@ class Metrics:
         """The body of an answer and its media type, in the format that the Accept header asks for."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
+
+
+class _HelperCollector(Collector):
+    def __init__(self, helpers: Helpers) -> None:
+        self._helpers = helpers
+
+    def collect(self) -> Iterator[Metric]:
+        waiting = "Recordings and texts in line for a helper process."
+        yield GaugeMetricFamily("cosyserve_helper_jobs_waiting", waiting, value=self._helpers.waiting)
+        lost = "Helper processes that died, took too long or took too much; each has cost the request that it was for."
+        yield CounterMetricFamily("cosyserve_helpers_lost", lost, value=self._helpers.lost)
 
 
 class _PoolCollector(Collector):

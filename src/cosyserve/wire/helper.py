@@ -61,8 +61,19 @@ class Helpers:
         self._idle = 0
         self._closing = False
         self._threads: list[threading.Thread] = []
+        self._slots: list[_Slot] = []
         self._processes: set[HelperProcess] = set()
         self._output: HelperOutput | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in line."""
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """Processes that were lost so far, over a job or before it."""
+        return sum(slot.lost for slot in self._slots)
 
     def start(self) -> None:
         """Have one process ready for the first job; returns at once. Where it cannot be, that job tries again."""
@@ -119,7 +130,8 @@ class Helpers:
         name = f"cosyserve-helper-{len(self._threads)}"
         try:
             self._output = self._output or HelperOutput()
-            thread = threading.Thread(target=_Slot(self._take, self._born, self._fate).run, name=name, daemon=True)
+            slot = _Slot(self._take, self._born, self._fate)
+            thread = threading.Thread(target=slot.run, name=name, daemon=True)
             thread.start()
         except Exception as error:
             if not self._threads:
@@ -127,6 +139,7 @@ class Helpers:
             log.warning("no further helper can be started: %s", error)
         else:
             self._threads.append(thread)
+            self._slots.append(slot)
 
     def _take(self) -> _Job | None:
         """The next job; None at the end."""
@@ -165,6 +178,7 @@ class _Slot:
         self._take = take
         self._born = born
         self._fate = fate
+        self.lost = 0
         self._process: HelperProcess | None = None
 
     def run(self) -> None:
@@ -204,8 +218,10 @@ class _Slot:
             try:
                 return process.perform(job.name, job.args, job.timeout_s)
             except NotBegun:
+                self.lost += 1
                 log.warning("a helper was lost before its job", extra={"ending": self._bury()})
             except HelperFailed as error:
+                self.lost += 1
                 log.warning("a helper was lost: %s", error, extra={"job": job.name, "ending": self._bury()})
                 raise
         raise NoHelper("the processes for this work die as soon as they have started: see the log")

@@ -69,9 +69,19 @@ class Connection:
             # It has a way back to here: without this the end of a flood of connections is the garbage collector's work.
             del self._protocol
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is nothing to answer: its client has to do the next thing."""
+        return self._timer is not None and not self._writer.is_closing()
+
+    @property
+    def answered(self) -> bool:
+        """Whether it rests after an answer, with no further request begun."""
+        return self._idle
+
     def stop(self) -> None:
-        """The service ends: a connection with nothing to answer is closed."""
-        if self._timer is not None:
+        """Close it, where there is nothing to answer."""
+        if self.waiting:
             self._writer.close()
 
     def reset(self) -> None:

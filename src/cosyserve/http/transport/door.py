@@ -1,4 +1,7 @@
-"""Where connections come in: never more than there is room for, and no more words about it than one a second."""
+"""Where connections come in: never more than there is room for, and no more words about it than one a second.
+
+Those that have nothing to answer make room for new ones: silent clients, however many, keep nobody out.
+"""
 
 import asyncio
 import json
@@ -37,14 +40,15 @@ async def open_door(listener: socket.socket, house: House) -> AsyncIterator[None
 
 
 class Door:
-    """Accepts, and turns away what there is no room for with a 503 that costs nothing."""
+    """Accepts, and turns away with a 503 that costs nothing where every place is taken by somebody who is served."""
 
     def __init__(self, listener: socket.socket, house: House) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._house = house
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
+        """In the order of their coming."""
         self._open = False
         self._unsaid = 0
         self._silent_until = 0.0
@@ -73,8 +77,15 @@ class Door:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
+    @property
+    def _full(self) -> bool:
+        return len(self._tasks) >= self._house.max_connections
+
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
+            if self._full and len(self._tasks) > len(self._connections):
+                # Who came just now may make room as soon as it is there.
+                return
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -96,13 +107,24 @@ class Door:
 
     def _receive(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        if len(self._tasks) >= self._house.max_connections:
+        if self._full and not self._make_room():
             self._say("connections refused", max_connections=self._house.max_connections)
             self._turn_away(connection)
             return
         task = self._loop.create_task(self._host(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _make_room(self) -> bool:
+        """Close one that waits for its client, rather one that owes a request than one that was answered.
+
+        Returns whether there was any. The longest there goes first: who knocks now speaks before its turn comes.
+        """
+        waiting = [connection for connection in self._connections if connection.waiting]
+        leaving = next((one for one in waiting if not one.answered), waiting[0] if waiting else None)
+        if leaving is not None:
+            leaving.stop()
+        return leaving is not None
 
     def _turn_away(self, connection: socket.socket) -> None:
         with connection:
@@ -117,11 +139,11 @@ class Door:
         inlet = Inlet(reader)
         transport, _ = await self._loop.connect_accepted_socket(lambda: inlet, accepted)
         connection = Connection(self._house, inlet, reader, transport)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await connection.run()
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
 
     def _say(self, event: str, **facts: object) -> None:
         self._unsaid += 1
