@@ -1,5 +1,6 @@
 """Queues whose peer is a real process that dies, stops or talks nonsense."""
 
+import asyncio
 import fcntl
 import os
 import pickle
@@ -9,13 +10,13 @@ import subprocess
 import termios
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from cosyserve.pool.results import Results
 from cosyserve.protocol import Chunk, Done, Heartbeat
 from cosyserve.wire.queues import Inbox, Outbox, QueueClosed, QueueFull
 from tests.serving import DEADLINE_S, wait_for
@@ -32,23 +33,52 @@ def frame(message: object) -> bytes:
         return os.read(reader.fileno(), PIPE_BYTES)
 
 
-@dataclass
 class Reader:
-    """An inbox and what came out of it."""
+    """One of the two that read pipes, and what came out of it."""
 
-    connection: Connection
-    alive: threading.Event = field(default_factory=threading.Event)
-    messages: list[object] = field(default_factory=list)
-    closed: list[bool] = field(default_factory=list)
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.messages: list[object] = []
+        self.closed: list[bool] = []
 
-    def __post_init__(self) -> None:
-        self.alive.set()
-        self.inbox = Inbox(
-            self.connection, self.messages.append, lambda: self.closed.append(True), "inbox", self.alive.is_set
-        )
+    def close(self) -> None:
+        self.closed.append(True)
 
     def ends(self) -> bool:
-        return self.inbox.join(DEADLINE_S) and self.closed == [True] and self.connection.closed
+        raise NotImplementedError
+
+
+class InThread(Reader):
+    """An inbox."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._inbox = Inbox(connection, self.messages.append, self.close, "inbox")
+
+    def ends(self) -> bool:
+        return self._inbox.join(DEADLINE_S) and self.closed == [True] and self.connection.closed
+
+
+class OnLoop(Reader):
+    """Results, on an event loop that runs while somebody waits for what comes."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._loop = asyncio.new_event_loop()
+        self.results = Results(connection, self._loop, self.messages.append, self.close)
+
+    def turn(self) -> bool:
+        """Whether there is no more to come."""
+        self._loop.run_until_complete(asyncio.sleep(0))
+        return self.connection.closed
+
+    def ends(self) -> bool:
+        wait_for(self.turn, "the end of the pipe")
+        self._loop.close()
+        return self.closed == [True]
+
+
+READERS = [InThread, OnLoop]
 
 
 class Writer:
@@ -75,35 +105,41 @@ def pipe() -> Iterator[tuple[Connection, Connection]]:
         end.close()
 
 
-def read_until_death(data: Path, size: int) -> Reader:
+def read_until_death(kind: type[Reader], data: Path, size: int) -> Reader:
     connection, writing_end = Pipe(duplex=False)
-    reader = Reader(connection)
+    reader = kind(connection)
     writer = Writer(writing_end, data, size, "kill -9 $$")
-    assert writer.wait() == -signal.SIGKILL
     assert reader.ends()
+    assert writer.wait() == -signal.SIGKILL
     return reader
 
 
-def test_a_peer_killed_at_every_byte_of_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", READERS)
+def test_a_peer_killed_at_every_byte_of_a_message(kind: type[Reader], tmp_path: Path) -> None:
     before, torn = b"".join(map(frame, WHOLE)), frame(Chunk(2, b"second"))
     data = tmp_path / "frames"
     data.write_bytes(before + torn)
     for k in range(len(torn)):
-        assert read_until_death(data, len(before) + k).messages == WHOLE, k
-    assert read_until_death(data, len(before) + len(torn)).messages == [*WHOLE, Chunk(2, b"second")]
+        assert read_until_death(kind, data, len(before) + k).messages == WHOLE, k
+    assert read_until_death(kind, data, len(before) + len(torn)).messages == [*WHOLE, Chunk(2, b"second")]
 
 
-@pytest.mark.parametrize("k", [3, 4, 5, 16_384, PIPE_BYTES - 1, PIPE_BYTES, PIPE_BYTES + 1, 199_999, 200_050, 200_070])
-def test_a_peer_killed_within_a_message_larger_than_the_pipe(k: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("k", [3, 4, 5, 16_384, PIPE_BYTES - 1, PIPE_BYTES, PIPE_BYTES + 1, 199_999, 200_050, 200_067])
+def test_a_peer_killed_within_a_message_larger_than_the_pipe(kind: type[Reader], k: int, tmp_path: Path) -> None:
     payload = pickle.dumps(Chunk(2, bytes(200_000)))
     torn = struct.pack("!i", len(payload)) + payload
     assert k < len(torn)
     data = tmp_path / "frames"
     data.write_bytes(frame(WHOLE[0]) + torn)
-    assert read_until_death(data, len(frame(WHOLE[0])) + k).messages == WHOLE[:1]
-    assert read_until_death(data, len(frame(WHOLE[0])) + len(torn)).messages == [WHOLE[0], Chunk(2, bytes(200_000))]
+    assert read_until_death(kind, data, len(frame(WHOLE[0])) + k).messages == WHOLE[:1]
+    assert read_until_death(kind, data, len(frame(WHOLE[0])) + len(torn)).messages == [
+        WHOLE[0],
+        Chunk(2, bytes(200_000)),
+    ]
 
 
+@pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -116,28 +152,41 @@ def test_a_peer_killed_within_a_message_larger_than_the_pipe(k: int, tmp_path: P
     ids=["no pickle", "negative length", "empty", "unknown module", "unknown name"],
 )
 def test_a_peer_that_talks_nonsense_is_a_peer_lost(
-    nonsense: bytes, tmp_path: Path, pipe: tuple[Connection, Connection], announced: list[str]
+    kind: type[Reader],
+    nonsense: bytes,
+    tmp_path: Path,
+    pipe: tuple[Connection, Connection],
+    announced: list[str],
 ) -> None:
     announced.append("a message cannot be read or delivered: its sender counts as lost")
     data = tmp_path / "nonsense"
     data.write_bytes(frame(WHOLE[0]) + nonsense)
-    reader = Reader(pipe[0])
+    reader = kind(pipe[0])
     writer = Writer(pipe[1], data, len(data.read_bytes()), "exec sleep 3600")
     assert reader.ends()
     assert reader.messages == WHOLE[:1]
     writer.kill()
 
 
-def test_a_dead_peer_whose_end_another_process_holds(tmp_path: Path, pipe: tuple[Connection, Connection]) -> None:
+def test_what_a_dead_peer_has_sent_is_taken_though_another_process_holds_its_end(
+    tmp_path: Path, pipe: tuple[Connection, Connection]
+) -> None:
     data = tmp_path / "frames"
-    data.write_bytes(frame(WHOLE[0]))
-    reader = Reader(pipe[0])
+    data.write_bytes(b"".join(map(frame, WHOLE)) + frame(Heartbeat())[:-1])
+    reader = OnLoop(pipe[0])
     holder = Writer(pipe[1], data, len(data.read_bytes()), "exec sleep 3600")
-    wait_for(lambda: reader.messages, "the whole message")
-    assert not reader.closed
-    reader.alive.clear()  # The peer proper has ended, and yet the pipe stays open.
+    wait_for(lambda: held_bytes(pipe[0]) == len(data.read_bytes()), "all of it in the pipe")
+    assert not reader.messages
+    reader.results.finish()
+    assert reader.messages == WHOLE
     assert reader.ends()
     holder.kill()
+
+
+def held_bytes(connection: Connection) -> int:
+    """What is in a pipe."""
+    held: int = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))[0]
+    return held
 
 
 class Sleeper:
@@ -161,8 +210,7 @@ def sleeper(pipe: tuple[Connection, Connection]) -> Iterator[Sleeper]:
 
 def full_pipe(connection: Connection) -> bool:
     """Whether a writer blocks: fewer than a page's bytes are free."""
-    held = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))[0]
-    return bool(held > PIPE_BYTES - 4096)
+    return held_bytes(connection) > PIPE_BYTES - 4096
 
 
 def test_an_outbox_is_bounded_where_its_peer_never_reads(pipe: tuple[Connection, Connection], sleeper: Sleeper) -> None:
@@ -218,7 +266,7 @@ def test_a_closed_outbox_sends_what_it_had_taken(pipe: tuple[Connection, Connect
     with pytest.raises(QueueClosed):
         outbox.put_nowait(Heartbeat())
 
-    reader = Reader(pipe[0])
+    reader = OnLoop(pipe[0])
 
     assert reader.ends()
     assert reader.messages == messages
@@ -230,7 +278,7 @@ def test_a_message_that_cannot_be_pickled_closes_the_outbox(
 ) -> None:
     announced.append("a message cannot be sent, and so none after it")
     outbox = Outbox(pipe[1], depth=10, name="outbox")
-    reader = Reader(pipe[0])
+    reader = OnLoop(pipe[0])
     outbox.put(Heartbeat())
     outbox.put(threading.Lock())
 
@@ -263,7 +311,7 @@ def test_messages_that_wait_are_sent_together_and_come_one_by_one(pipe: tuple[Co
     with pipe_again[1] as writer:
         for one in received[1:]:
             writer.send(one)
-    reader = Reader(pipe_again[0])
+    reader = OnLoop(pipe_again[0])
     assert reader.ends()
     assert reader.messages == messages[1:]
 
@@ -278,7 +326,7 @@ def test_of_messages_sent_together_those_before_one_that_cannot_be_sent_arrive(
     for message in (Heartbeat(), threading.Lock(), Heartbeat()):
         outbox.put(message)
 
-    reader = Reader(pipe[0])
+    reader = OnLoop(pipe[0])
 
     assert reader.ends()
     assert reader.messages == [bytes(2 * PIPE_BYTES), Heartbeat()]

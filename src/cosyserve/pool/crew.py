@@ -13,15 +13,11 @@ from typing import Protocol
 
 import structlog
 
-from cosyserve.pool.handover import Handover
 from cosyserve.pool.process import WorkerProcess
 from cosyserve.protocol import FromWorker, SetLogLevel, SetText, TextConfig, ToWorker
 from cosyserve.wire.logs import relay
 from cosyserve.wire.queues import QueueClosed, QueueFull
 from cosyserve.wire.worker_spec import WorkerSpec
-
-UNHANDLED_MESSAGES = 64
-"""A worker's messages that may wait for the event loop; its pipe thread waits beyond that."""
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +151,7 @@ class Crew:
 
         born = WorkerProcess(
             replace(self._specs[worker], index=worker, log_level=self._log_level),
-            Handover(self._loop, handle, UNHANDLED_MESSAGES).put,
+            handle,
             partial(relay, worker),
             lambda: self._soon(self._observer.lost, worker, "its pipe closed"),
             lambda process, ending: self._soon(self._buried, worker, process, ending),

@@ -1,5 +1,6 @@
 """One worker process and the parent's ends of its pipes."""
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -11,8 +12,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from cosyserve.pool import launch
+from cosyserve.pool.results import Results
 from cosyserve.protocol import FromWorker, ToWorker
-from cosyserve.wire.queues import Inbox, Outbox
+from cosyserve.wire.queues import Outbox
 from cosyserve.wire.worker_spec import GROUP_SIGNALS, WorkerSpec
 
 QUEUED_MESSAGES = 256
@@ -21,16 +23,19 @@ PIPE_END_S = 2.0
 """How long the pipes of an ended process are waited for."""
 ABORTED_S = 5.0
 """How long a process that was killed at its birth is waited for."""
+LOOK_S = 1.0
+"""How often an end is looked for that its pipe does not tell: a grandchild that inherited it keeps it open."""
 LONGEST_LOG_LINE = 64 * 1024
 
 _spawn = multiprocessing.get_context("spawn")
 
 
 class WorkerProcess:
-    """Spawned when made; where that fails half-way, nothing is left of it. The callbacks run on this object's threads.
+    """Spawned when made, on the event loop; where that fails half-way, nothing is left of it.
 
-    on_message: a message came. on_output: a line that the process printed. on_lost: its pipe has closed, and its end is
-    waited for, so whoever has not told it to go kills it now. on_gone: how it ended; comes last, and once.
+    on_message: a message came, told on the loop; the others are told on this object's threads. on_output: a line that
+    the process printed. on_lost: its pipe has closed, and its end is waited for, so whoever has not told it to go kills
+    it now. on_gone: how it ended; comes last, and once.
     """
 
     def __init__(
@@ -45,6 +50,9 @@ class WorkerProcess:
         self._on_lost = on_lost
         self._on_gone = on_gone
         self._reaped = False
+        self._loop = asyncio.get_running_loop()
+        self._no_more = threading.Event()
+        """Its pipe has closed, and every message was handled."""
         self._pipe_threads: list[Outbox | threading.Thread] = []
         with contextlib.ExitStack() as half_born:
             jobs_reader, self._jobs = _pipe(half_born)
@@ -70,14 +78,10 @@ class WorkerProcess:
             )
             output.start()
             self._pipe_threads.append(output)
+            self._messages = Results(self._results, self._loop, on_message, self._no_more.set)
+            half_born.callback(self._messages.close)
             # The last one: from here on its end is seen.
-            self._inbox = Inbox(
-                self._results,
-                on_message,
-                self._end,
-                f"{self._name}-results",
-                self._process.is_alive,
-            )
+            threading.Thread(target=self._see_off, name=f"{self._name}-end", daemon=True).start()
             half_born.pop_all()
 
     def send(self, message: ToWorker) -> None:
@@ -97,8 +101,12 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 send(self.pid, signal.SIGKILL)
 
-    def _end(self) -> None:
-        """The pipe has closed."""
+    def _see_off(self) -> None:
+        """Wait for the pipe's end, or for the process's where that comes without it."""
+        while not self._no_more.wait(LOOK_S):
+            if self._has_ended():
+                self._finish()
+                break
         self._on_lost()
         try:
             ending = self._reap()
@@ -106,6 +114,18 @@ class WorkerProcess:
             # Whatever it was: the slot goes to the next process.
             ending = f"its end was not seen: {error}"
         self._on_gone(self, ending)
+
+    def _has_ended(self) -> bool:
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        except ChildProcessError:
+            return True
+
+    def _finish(self) -> None:
+        """Have handled what is still in the pipe. After the loop has closed there is nobody left to tell."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._messages.finish)
+            self._no_more.wait(PIPE_END_S)
 
     def _reap(self) -> str:
         """Wait for the process's end, then for its pipes'. Returns how it ended."""

@@ -4,18 +4,16 @@ Not `multiprocessing.Queue`: a process killed inside its `get()` keeps the queue
 kill blocks the reader past its timeout, and the feeder thread holds up shutdown. Here nothing is shared: where the
 peer dies, at any byte of any message, the other end sees the pipe close.
 
-Contract: one `Outbox` writes a pipe, one `Inbox` reads it, and each process holds its own end alone.
+Contract: one `Outbox` writes a pipe, one `Inbox` reads it (or the event loop, by `pool/results.py`), and each process
+holds its own end alone.
 """
 
 import logging
-import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
-
-_POLL_MS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +103,7 @@ class Outbox:
 
 
 class Inbox:
-    """A thread that hands each message to `deliver`, then calls `closed` once when the pipe has ended.
-
-    alive: asked while the pipe is quiet; where it answers False, the pipe counts as ended. (A grandchild that
-    inherited the dead peer's end would otherwise keep it open.)
-    """
+    """A thread that hands each message to `deliver`, then calls `closed` once when the pipe has ended."""
 
     def __init__(
         self,
@@ -117,15 +111,10 @@ class Inbox:
         deliver: Callable[[Any], None],
         closed: Callable[[], None],
         name: str,
-        alive: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
-        # `Connection.poll` makes and registers one for each message.
-        self._comes = select.poll()
-        self._comes.register(connection.fileno(), select.POLLIN)
         self._deliver = deliver
         self._closed = closed
-        self._alive = alive
         self._thread = threading.Thread(target=self._receive_all, name=name, daemon=True)
         self._thread.start()
 
@@ -137,21 +126,18 @@ class Inbox:
     def _receive_all(self) -> None:
         try:
             with self._connection as connection:
-                while (received := self._receive(connection)) is not None:
-                    for message in received if isinstance(received, list) else (received,):
-                        self._deliver(message)
+                while (message := _received(connection)) is not None:
+                    self._deliver(message)
         except Exception:
             log.exception("a message cannot be read or delivered: its sender counts as lost")
         finally:
             self._closed()
 
-    def _receive(self, connection: Connection) -> object | None:
-        """The next message, or a list of several; None where the pipe has ended."""
-        try:
-            while not self._comes.poll(_POLL_MS):
-                if not self._alive():
-                    return None
-            message: object = connection.recv()
-        except (EOFError, OSError):
-            return None
-        return message
+
+def _received(connection: Connection) -> object | None:
+    """The next message; None where the pipe has ended."""
+    try:
+        message: object = connection.recv()
+    except (EOFError, OSError):
+        return None
+    return message
