@@ -13,10 +13,14 @@ Result = TypeVar("Result")
 
 
 class Encoding:
-    """One stream's. A cancellation waits for the piece in hand, so that no thread uses an encoder that is closed."""
+    """One stream's. A cancellation waits for the piece in hand, so that no thread uses an encoder that is closed.
+
+    at_once: `encode` without a wait, where it takes so little that no thread is needed; else None.
+    """
 
     def __init__(self, encoder: Encoder, audio_format: AudioFormat) -> None:
         self.media_type = encoder.media_type
+        self.at_once = None if audio_format.compressed else encoder.encode
         self._encoder = encoder
         self._format = audio_format
 

@@ -8,13 +8,14 @@ import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from cosyserve.audio.encoding import encoding
+from cosyserve.audio.encoding import Encoding, encoding
 from cosyserve.audio.formats import BYTES_PER_SAMPLE, check_sample_rate, output_rate
 from cosyserve.errors import ListenerGone, ListenerStalled, ServiceError, SynthesisFailed
 from cosyserve.http import events
 from cosyserve.http.patience import Patience
+from cosyserve.http.transport.straight import Straight
 from cosyserve.pool.seam import SpeechPool
-from cosyserve.pool.streams import AudioStream
+from cosyserve.pool.streams import AudioStream, Taker, declined
 from cosyserve.speech.requests import SpeechRequest
 from cosyserve.watch.lines import RequestLine
 from cosyserve.watch.reports import SPEECH, Origin, Report, Reporter
@@ -90,7 +91,8 @@ class SpeechResponse:
             watcher = asyncio.create_task(_watch_disconnect(receive, speaking.cancel))
             # No await below: under a cancellation it would not run.
             try:
-                error = await self._speak(stream, admitted.ticket.seed, _patient(send, patience), report)
+                way = Straight.of(scope)
+                error = await self._speak(stream, admitted.ticket.seed, _patient(send, patience), report, way)
             except ServiceError as failure:
                 failure.param = self._speech.names.of(failure.param)
                 error = failure
@@ -101,7 +103,9 @@ class SpeechResponse:
                 stream.close()
                 _note(scope, report, None if report.whole else stream.error or error)
 
-    async def _speak(self, stream: AudioStream, seed: int, send: Send, report: Report) -> ServiceError | None:
+    async def _speak(
+        self, stream: AudioStream, seed: int, send: Send, report: Report, way: Straight | None
+    ) -> ServiceError | None:
         """Raises what goes wrong before the response starts, returns what goes wrong after."""
         pcm = await stream.take()
         if pcm is None:
@@ -110,11 +114,12 @@ class SpeechResponse:
         async with encoding(self._speech.format, stream.sample_rate, sample_rate) as encoder:
             media_type = events.MEDIA_TYPE if self._speech.events else encoder.media_type
             await send(self._start(media_type, sample_rate, seed))
+            at_once = declined if way is None else self._sending(way, stream, encoder, report)
             try:
                 while pcm is not None:
                     report.took(pcm)
                     await _send_body(send, self._wrap(await encoder.encode(pcm)))
-                    pcm = await stream.take()
+                    pcm = await stream.take(at_once)
                 await _send_body(send, self._wrap(await encoder.finish()))
                 if self._speech.events:
                     await _send_body(send, events.done_event(len(self._speech.text), report.audio_s))
@@ -126,6 +131,25 @@ class SpeechResponse:
         report.whole = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
+
+    def _sending(self, way: Straight, stream: AudioStream, encoder: Encoding, report: Report) -> Taker:
+        """Sends a piece as it comes from the worker, while the client reads as fast: nothing is woken for it."""
+        encode = encoder.at_once
+        if encode is None:
+            return declined
+
+        def send(pcm: bytes) -> bool:
+            if not way.clear:
+                return False
+            report.took(pcm)
+            try:
+                way.send(self._wrap(encode(pcm)))
+            except Exception:
+                log.exception("encoding failed")
+                stream.end(SynthesisFailed("encoding failed"))
+            return True
+
+        return send
 
     def _wrap(self, audio: bytes) -> bytes:
         return events.audio_event(audio) if self._speech.events else audio

@@ -17,6 +17,19 @@ PIECE_BYTES = 48_000
 """What goes to a listener at once: a second of speech, so that the stall timeout means about the same for all."""
 
 
+Taker = Callable[[bytes], bool]
+"""Takes a piece at once, if it can, and answers whether it has. Must not raise."""
+
+
+def declined(_: bytes) -> bool:
+    """Takes nothing."""
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
 class BufferLedger:
     """The bytes that all streams hold together."""
 
@@ -65,6 +78,7 @@ class AudioStream:
         self._ledger = ledger
         self._abandon = abandon
         self._chunks: deque[memoryview] = deque()
+        self._at_once: Taker = declined
         self._changed = asyncio.Event()
         self._taken = False
         self._ended = False
@@ -81,6 +95,9 @@ class AudioStream:
         if self._ended or not pcm:
             return
         self.pace.feed(time.monotonic(), len(pcm) / BYTES_PER_SAMPLE / max(1, self.sample_rate))
+        if not self._chunks and len(pcm) <= PIECE_BYTES and self._at_once(pcm):
+            self._taken = True
+            return
         self._chunks.append(memoryview(pcm))
         self._changed.set()
         self._hold(len(pcm))
@@ -104,17 +121,17 @@ class AudioStream:
         """Why the audio ended early."""
         return self._error
 
-    async def take(self) -> bytes | None:
+    async def take(self, at_once: Taker = declined) -> bytes | None:
         """Wait for what there is, up to PIECE_BYTES; None at the whole end. Raises what `end` was given.
 
         Small chunks that wait are taken as one: the more there is to do, the less each second of sound costs.
+        at_once: called with a chunk as it comes, while nothing waits before it; what it takes wakes nobody.
         """
         if self._chunks:
             # Whoever never waits would keep a disconnect, and all other streams, from being noticed.
             await asyncio.sleep(0)
         while not self._chunks and not self._ended:
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change(at_once)
         if self._chunks:
             self._taken = True
             pcm = self._join_chunks()
@@ -140,6 +157,14 @@ class AudioStream:
         abandon, self._abandon = self._abandon, _nothing
         abandon()
 
+    async def _change(self, at_once: Taker) -> None:
+        self._changed.clear()
+        self._at_once = at_once
+        try:
+            await self._changed.wait()
+        finally:
+            self._at_once = declined
+
     def _join_chunks(self) -> bytes:
         pieces, room = [], PIECE_BYTES
         while self._chunks and room:
@@ -157,7 +182,3 @@ class AudioStream:
     def _hold(self, size: int) -> None:
         self.backlog_bytes += size
         self._ledger.add(self, size)
-
-
-def _nothing() -> None:
-    pass

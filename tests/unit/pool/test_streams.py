@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cosyserve.errors import ListenerStalled, WorkerDied
-from cosyserve.pool.streams import PIECE_BYTES, AudioStream, BufferLedger
+from cosyserve.pool.streams import PIECE_BYTES, AudioStream, BufferLedger, Taker
 
 
 class Listener:
@@ -173,3 +173,90 @@ def test_the_first_ending_counts(ledger: BufferLedger) -> None:
     listener.stream.end(None)
     listener.stream.end(WorkerDied("late"))
     assert asyncio.run(listener.stream.take()) is None
+
+
+class TestAtOnce:
+    """Chunks that are taken as they come."""
+
+    def test_while_somebody_waits_and_nothing_does(self, ledger: BufferLedger) -> None:
+        listener, taken = Listener(ledger), list[bytes]()
+
+        async def scenario() -> None:
+            listener.stream.feed(b"before")
+            assert await listener.stream.take(taking(taken)) == b"before"
+            listener.stream.feed(b"between")
+            assert await listener.stream.take(taking(taken)) == b"between"
+            waiting = asyncio.create_task(listener.stream.take(taking(taken)))
+            await asyncio.sleep(0)
+            for chunk in (b"one", b"two"):
+                listener.stream.feed(chunk)
+                await asyncio.sleep(0)
+            assert taken == [b"one", b"two"]
+            assert ledger.held_bytes == 0
+            assert not waiting.done()
+            listener.stream.end(None)
+            assert await waiting is None
+
+        asyncio.run(scenario())
+
+    def test_none_overtakes_one_that_was_declined(self, ledger: BufferLedger) -> None:
+        listener, taken = Listener(ledger), list[bytes]()
+
+        async def scenario() -> None:
+            waiting = asyncio.create_task(listener.stream.take(taking(taken, but=b"two")))
+            await asyncio.sleep(0)
+            for chunk in (b"one", b"two", b"three"):
+                listener.stream.feed(chunk)
+            assert await waiting == b"twothree"
+            assert taken == [b"one"]
+
+        asyncio.run(scenario())
+
+    def test_none_that_is_longer_than_a_piece(self, ledger: BufferLedger) -> None:
+        listener, taken = Listener(ledger), list[bytes]()
+
+        async def scenario() -> None:
+            waiting = asyncio.create_task(listener.stream.take(taking(taken)))
+            await asyncio.sleep(0)
+            listener.stream.feed(bytes(PIECE_BYTES + 2))
+            assert await waiting == bytes(PIECE_BYTES)
+            assert not taken
+
+        asyncio.run(scenario())
+
+    def test_it_counts_as_heard(self, ledger: BufferLedger) -> None:
+        listener = Listener(ledger)
+
+        async def scenario() -> None:
+            waiting = asyncio.create_task(listener.stream.take(taking([])))
+            await asyncio.sleep(0)
+            listener.stream.feed(b"ab")
+            assert not listener.stream.rewind()
+            waiting.cancel()
+
+        asyncio.run(scenario())
+
+    def test_not_by_one_who_waits_no_more(self, ledger: BufferLedger) -> None:
+        listener, taken = Listener(ledger), list[bytes]()
+
+        async def scenario() -> None:
+            waiting = asyncio.create_task(listener.stream.take(taking(taken)))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            listener.stream.feed(b"ab")
+            assert not taken
+            assert listener.stream.backlog_bytes == 2
+
+        asyncio.run(scenario())
+
+
+def taking(taken: list[bytes], but: bytes = b"") -> Taker:
+    """Takes each chunk but one."""
+
+    def take(chunk: bytes) -> bool:
+        if chunk != but:
+            taken.append(chunk)
+        return chunk != but
+
+    return take

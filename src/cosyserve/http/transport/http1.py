@@ -9,8 +9,9 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, Data, EndBody, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import ConnectionState
 
-from cosyserve.http.transport import websocket
+from cosyserve.http.transport import straight, websocket
 from cosyserve.http.transport.inlet import Inlet
 from cosyserve.watch.lines import tell_unread
 
@@ -28,6 +29,11 @@ class Http1(H11Protocol):
     def has_more(self) -> bool:
         """Whether a part of the next request has come."""
         return bool(self.connection.trailing_data[0])
+
+    def in_body(self, number: int) -> bool:
+        """Whether the answer to the request of this number is under way."""
+        under_way = self.stream is not None and self.connection.our_state is h11.SEND_BODY
+        return under_way and self.keep_alive_requests == number
 
     async def handle(self, event: Event) -> None:
         """Called by Hypercorn. What comes while nothing is wanted any more is never parsed."""
@@ -100,9 +106,15 @@ class Http1(H11Protocol):
                 http_version=request.http_version.decode(),
                 method=request.method.decode("ascii").upper(),
                 raw_path=request.target,
-                state=self.connection_state,
+                state=self._state(request),
             )
         )
+
+    def _state(self, request: h11.Request) -> ConnectionState:
+        """What its scope begins with."""
+        in_chunks = request.http_version == b"1.1" and request.method != b"HEAD"
+        way = straight.Straight(self, self.keep_alive_requests, self._inlet)
+        return ConnectionState({straight.KEY: way} if in_chunks else {})
 
     def _plumbing(self) -> tuple[Any, ...]:
         """What Hypercorn's streams are made of."""

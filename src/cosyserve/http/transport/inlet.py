@@ -79,6 +79,15 @@ class Inlet(asyncio.StreamReaderProtocol):
         self.lingers = self.lingers or lingers
         self._socket.resume_reading()
 
+    @property
+    def clear(self) -> bool:
+        """Whether what is written now is sent at once, as far as the kernel has room for it."""
+        return not (self._socket.is_closing() or self._socket.get_write_buffer_size())
+
+    def write(self, data: bytes) -> None:
+        """Send it, behind whatever is not sent yet."""
+        self._socket.write(data)
+
     def reset(self) -> None:
         """End the connection so that its client cannot take it for a whole answer."""
         connection: socket.socket = self._socket.get_extra_info("socket")
