@@ -17,6 +17,12 @@ build_app(load_settings())
 EVERY_MODULE = """
 import pkgutil, importlib, cosyserve
 for module in pkgutil.walk_packages(cosyserve.__path__, "cosyserve."):
+    if not module.name.startswith("cosyserve.cluster"):
+        importlib.import_module(module.name)
+"""
+CLUSTER = """
+import pkgutil, importlib, cosyserve.cluster
+for module in pkgutil.walk_packages(cosyserve.cluster.__path__, "cosyserve.cluster."):
     importlib.import_module(module.name)
 """
 
@@ -41,6 +47,7 @@ def loaded_after(code: str, folder: Path) -> set[str]:
         "import cosyserve.check.report",
         "import cosyserve.client.command",
         EVERY_MODULE,
+        CLUSTER,
     ],
 )
 def test_no_model_code(code: str, tmp_path: Path) -> None:
@@ -53,7 +60,7 @@ def test_no_model_code(code: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [BUILD_APP, EVERY_MODULE])
 def test_nothing_of_buckets_and_spans_where_nobody_wants_them(code: str, tmp_path: Path) -> None:
     loaded = loaded_after(code, tmp_path)
-    assert not loaded & {"fsspec", "s3fs", "aiobotocore", "botocore", "aiohttp", "opentelemetry", "requests"}
+    assert not loaded & {"fsspec", "s3fs", "aiobotocore", "botocore", "aiohttp", "opentelemetry", "requests", "ray"}
 
 
 def test_no_codecs_before_an_answer_needs_them(tmp_path: Path) -> None:

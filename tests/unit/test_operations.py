@@ -298,7 +298,7 @@ def test_what_the_image_copies_exists_and_is_let_in(source: str) -> None:
 
 def test_what_the_wheel_is_built_from_is_copied() -> None:
     packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    links = [path.resolve().relative_to(ROOT) for path in (ROOT / "src/cosyserve/packaged").iterdir()]
+    links = [path.resolve().relative_to(ROOT) for path in (ROOT / "src/cosyserve/settings/packaged").iterdir()]
     files = [PYPROJECT["project"]["readme"], *PYPROJECT["project"]["license-files"], *packages, *map(str, links)]
 
     assert {Path(file).parts[0] for file in files} <= set(copied_into_builder())

@@ -31,11 +31,11 @@ def test_data_is_in_it(wheel: Path) -> None:
         held = {name: archive.read(name) for name in archive.namelist()}
     shipped = {
         f"cosyserve/{path.relative_to(ROOT / 'src/cosyserve')}": path.read_bytes()
-        for folder in ("http/page", "packaged", "packaged/asset")
+        for folder in ("http/page", "settings/packaged", "settings/packaged/asset")
         for path in (ROOT / "src/cosyserve" / folder).iterdir()
         if path.is_file()
     }
-    assert {"cosyserve/http/page/index.html", "cosyserve/packaged/config.toml"} < set(shipped)
+    assert {"cosyserve/http/page/index.html", "cosyserve/settings/packaged/config.toml"} < set(shipped)
     assert {name: held.get(name) for name in shipped} == shipped
 
 

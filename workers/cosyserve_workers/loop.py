@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, assert_never
+from typing import Any, NoReturn, Protocol, assert_never
 
 import numpy as np
 import structlog
@@ -30,7 +30,7 @@ from cosyserve.protocol import (
     ToWorker,
 )
 from cosyserve.wire.logs import set_level
-from cosyserve.wire.queues import Outbox, QueueClosed, QueueFull
+from cosyserve.wire.queues import QueueClosed, QueueFull
 from cosyserve_workers.engine import Engine, EngineBroken, LoadError, RequestError
 from cosyserve_workers.pcm import to_pcm16
 
@@ -41,6 +41,16 @@ SUSPICIOUS_FAILURES = 3
 NO_AUDIO = "the model made no audio of this text: try again, or with another seed"
 
 log = logging.getLogger(__name__)
+
+
+class Outlet(Protocol):
+    """Where an engine's messages go; both are called from any thread."""
+
+    def put(self, message: FromWorker) -> None:
+        """Wait for room. Raises QueueClosed."""
+
+    def put_nowait(self, message: FromWorker) -> None:
+        """Raises QueueFull, QueueClosed."""
 
 
 class _Running:
@@ -57,7 +67,7 @@ class Loop:
     break_off: called, from any thread, with the reason when the engine is past use; it ends the process.
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox, break_off: Callable[[str], NoReturn]) -> None:
+    def __init__(self, engine: Engine, outbox: Outlet, break_off: Callable[[str], NoReturn]) -> None:
         self._engine = engine
         self._outbox = outbox
         self._break_off = break_off

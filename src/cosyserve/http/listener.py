@@ -9,12 +9,15 @@ UNSENT_BYTES = 64 * 1024
 """What the kernel holds of an answer before it is sent; all else waits where it is counted."""
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind it; connections inherit its options. Raises SettingsError."""
+def listen(settings: Settings, *, shared: bool = False) -> socket.socket:
+    """Bind it; connections inherit its options. Raises SettingsError.
+
+    shared: others of this user who say so too may listen there as well, and the kernel deals connections out to them.
+    """
     host, port = settings.server.host, settings.server.port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
     # A name that no resolver takes, with a null in it or a label of 64 letters, is a ValueError.
     except (OSError, ValueError) as error:
         raise SettingsError(

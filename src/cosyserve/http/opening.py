@@ -1,6 +1,7 @@
 """From the settings to what the routes share: at the start, and anew at a reload."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 from cosyserve.check.engines import choose, unknown_engine
@@ -8,6 +9,7 @@ from cosyserve.errors import ServiceError
 from cosyserve.http.access import load_keyring
 from cosyserve.http.service import Service
 from cosyserve.pool.pool import Pool
+from cosyserve.pool.seam import SpeechPool
 from cosyserve.settings.sections import LimitSettings, Settings, SettingsError
 from cosyserve.speech.intake import IntakeBudget
 from cosyserve.speech.modes import Speaker
@@ -25,8 +27,11 @@ from cosyserve.wire.helper import Helpers
 from cosyserve.wire.logs import set_level
 
 
-def open_service(settings: Settings) -> Service:
-    """Nothing of it is started but, where a prompt is configured, the helpers that decode it. Raises SettingsError."""
+def open_service(settings: Settings, pool_of: Callable[[Settings], SpeechPool] = Pool) -> Service:
+    """Nothing of it is started but, where a prompt is configured, the helpers that decode it. Raises SettingsError.
+
+    pool_of: makes what runs the models; raises SettingsError.
+    """
     model = settings.model
     choice = choose(model.engine, model.source_dir, model.device)
     settings = settings.with_engine(choice.engine)
@@ -37,7 +42,7 @@ def open_service(settings: Settings) -> Service:
     decoder = Decoder(helpers)
     try:
         default = configured_voice(settings, decoder)
-        pool = Pool(settings)
+        pool = pool_of(settings)
         store = VoiceStore(settings.voices, decoder)
     except SettingsError:
         helpers.close()

@@ -9,10 +9,10 @@ from typing import assert_never
 
 import structlog
 
-from cosyserve.errors import LineFull, NoWorker, Overdue, ServiceError, Stopping, WaitedTooLong, WorkerDied
+from cosyserve.errors import LineFull, NoWorker, Overdue, ServiceError, Stopping, WaitedTooLong
 from cosyserve.pool.actions import Action, Forget, Kill, Send, Start
 from cosyserve.pool.admission import WaitingLine
-from cosyserve.pool.endings import ending_of
+from cosyserve.pool.endings import ending_after_death, ending_of
 from cosyserve.pool.job import Job, JobState
 from cosyserve.pool.roster import Roster
 from cosyserve.pool.status import WorkerState
@@ -31,9 +31,6 @@ from cosyserve.protocol import (
     Shutdown,
 )
 from cosyserve.settings.sections import LimitSettings, WorkerSettings
-
-MAX_RETRIES = 2
-"""How often a job whose audio has not reached its listener runs again after its worker died."""
 
 log = structlog.get_logger(__name__)
 
@@ -322,12 +319,8 @@ class Dispatcher:
         if job.state is JobState.LEAVING:
             job.state = JobState.OVER
             return False
-        job.deaths += 1
-        if not job.sink.rewind():
-            self._end(job, WorkerDied("the worker died while this stream was running"))
-            return False
-        if job.deaths > MAX_RETRIES:
-            self._end(job, WorkerDied(f"the worker died under this request {job.deaths} times; it is not tried again"))
+        if (error := ending_after_death(job)) is not None:
+            self._end(job, error)
             return False
         job.state = JobState.WAITING
         job.worker = None

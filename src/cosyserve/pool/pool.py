@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import math
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,17 +14,17 @@ from cosyserve.pool.crew import Crew
 from cosyserve.pool.dispatch import Dispatcher
 from cosyserve.pool.exchange import Exchange
 from cosyserve.pool.job import Job
+from cosyserve.pool.orders import order_of
 from cosyserve.pool.room import lacks_room
 from cosyserve.pool.seam import Admitted
 from cosyserve.pool.specs import alike, text_config, worker_specs
 from cosyserve.pool.status import PoolState, WorkerState, WorkerStatus
 from cosyserve.pool.streams import AudioStream, BufferLedger
 from cosyserve.pool.worker import LEAVE_S, Worker
-from cosyserve.protocol import Chunk, FromWorker, Ready, Synthesize, Trace
+from cosyserve.protocol import Chunk, FromWorker, Ready, Trace
 from cosyserve.settings.sections import Settings
 from cosyserve.speech.requests import SpeechRequest
 
-SEEDS = 2**31
 LATE_S = 1.0
 """A clock that strikes so late tells of this process, which was stopped or starved, and not of the workers."""
 CATCH_UP_S = 1.0
@@ -130,22 +129,7 @@ class Pool:
     def submit(self, request: SpeechRequest, trace: Trace | None = None) -> Admitted:
         """Admit a request. Its stream must be closed in the end. Raises Unavailable. trace: goes to the worker."""
         stream = AudioStream(self._ledger, lambda: self._closed(job, stream))
-        job = Job(
-            Synthesize(
-                job_id=next(self._job_ids),
-                text=request.marked_text,
-                mode=request.mode,
-                instruction=request.instruction,
-                prompt_text=request.prompt_text,
-                prompt=request.prompt,
-                speed=request.speed,
-                seed=secrets.randbelow(SEEDS) if request.seed is None else request.seed,
-                language=request.language,
-                pronunciations=request.pronunciations,
-                trace=trace,
-            ),
-            stream,
-        )
+        job = Job(order_of(request, next(self._job_ids), trace), stream)
         self._dispatcher.submit(job, self._loop.time())
         self._open_streams.add(stream)
         self._set_timer()

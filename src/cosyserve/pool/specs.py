@@ -21,7 +21,7 @@ def worker_specs(settings: Settings) -> list[WorkerSpec]:
     return [
         WorkerSpec(
             index=index,
-            engine=_engine_config(settings, devices, index),
+            engine=engine_config(settings, device, devices.count(device)),
             device=device,
             threads=max(1, cores() // settings.workers.count),
             log_level=settings.log.level,
@@ -49,7 +49,8 @@ def _lasting(spec: WorkerSpec) -> WorkerSpec:
     return replace(spec, index=0, log_level="", engine=replace(spec.engine, text=text))
 
 
-def _engine_config(settings: Settings, devices: Sequence[str | None], index: int) -> EngineConfig:
+def engine_config(settings: Settings, device: str | None, sharing: int) -> EngineConfig:
+    """What its factory is given. device: what the worker is pinned to. sharing: how many have that one, it included."""
     model = settings.model
     return EngineConfig(
         engine=model.engine,
@@ -66,6 +67,6 @@ def _engine_config(settings: Settings, devices: Sequence[str | None], index: int
         model_marks=settings.text.model_marks,
         text=text_config(settings),
         device=model.device,
-        pinned_to=devices[index],
-        sharing=devices.count(devices[index]),
+        pinned_to=device,
+        sharing=sharing,
     )

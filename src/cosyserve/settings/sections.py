@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, IPvAnyNetwork, field_validator
 
-PACKAGED = Path(__file__).parents[1] / "packaged"
+PACKAGED = Path(__file__).parent / "packaged"
 """The shipped config.toml and asset/, so that an installed wheel works without a checkout."""
 
 DEFAULT_PROMPT = Path("asset/zero_shot_prompt.wav")

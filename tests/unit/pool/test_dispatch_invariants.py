@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cosyserve.errors import Unavailable
-from cosyserve.pool.dispatch import MAX_RETRIES
+from cosyserve.pool.endings import MAX_RETRIES
 from cosyserve.pool.job import Job, JobState
 from cosyserve.pool.status import WorkerState
 from cosyserve.pool.worker import Worker
