@@ -39,6 +39,10 @@ async def collect_when_quiet(few: int = FEW, patience_s: float = PATIENCE_S) -> 
         await asyncio.sleep(PERIOD_S)
         if gc.get_count()[2] < WORTH_IT:
             continue
-        if time.monotonic() - last >= patience_s or len(gc.get_objects(2)) <= few:
+        impatient = time.monotonic() - last >= patience_s
+        if impatient or (things := len(gc.get_objects(2))) <= few:
             gc.collect()
             last = time.monotonic()
+        else:
+            # To count so many holds the loop too.
+            await asyncio.sleep(min(patience_s, PERIOD_S * things / max(1, few)))

@@ -5,6 +5,7 @@ goes out as actions; audio and endings go to each job's sink. `pool.py` is the b
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import assert_never
 
 import structlog
@@ -143,8 +144,7 @@ class Dispatcher:
             self._dispatch(now)
         elif job.state is JobState.RUNNING:
             assert job.worker is not None
-            job.state = JobState.LEAVING
-            job.leaving_since = now
+            self.workers[job.worker].jobs.leave(job, now)
             self._act(Send(job.worker, Cancel(job.id)))
 
     def received(self, index: int, message: FromWorker, now: float) -> None:
@@ -165,7 +165,7 @@ class Dispatcher:
             case Chunk():
                 job = worker.jobs.get(message.job_id)
                 if job is not None and job.state is JobState.RUNNING:
-                    job.fed_at = now
+                    worker.jobs.fed(job, now)
                     job.sink.feed(message.pcm)
             case Counted():
                 worker.counters = message.counters
@@ -219,8 +219,8 @@ class Dispatcher:
 
     def due_at(self) -> float:
         """When `tick` has something to do, if nothing happens before."""
-        jobs = (self._audio_due_at(job) for worker in self.workers for job in worker.jobs.values())
-        return min([self.line.due_at(), *(worker.due_at() for worker in self.workers), *jobs])
+        dues = ((worker.due_at(), self._next_audio(worker)[0]) for worker in self.workers)
+        return min([self.line.due_at(), *chain.from_iterable(dues)])
 
     def stop(self) -> None:
         """Take no new jobs; those admitted go on."""
@@ -301,7 +301,7 @@ class Dispatcher:
         self._act(Send(worker.index, job.request))
 
     def _finished(self, worker: Worker, message: Done | Failed | Cancelled, now: float) -> None:
-        job = worker.jobs.pop(message.job_id, None)
+        job = worker.jobs.pop(message.job_id)
         if job is None:
             return
         if isinstance(message, Done):
@@ -328,15 +328,15 @@ class Dispatcher:
         return True
 
     def _end_overdue_jobs(self, worker: Worker, now: float) -> None:
-        for job in list(worker.jobs.values()):
-            if self._audio_due_at(job) <= now:
-                job.sink.end(Overdue("the engine made no audio in time"))
-                self.cancel(job, now)
+        due_at, job = self._next_audio(worker)
+        while job is not None and due_at <= now:
+            job.sink.end(Overdue("the engine made no audio in time"))
+            self.cancel(job, now)
+            due_at, job = self._next_audio(worker)
 
-    def _audio_due_at(self, job: Job) -> float:
-        if job.state is not JobState.RUNNING:
-            return float("inf")
-        return job.audio_due_at(self._limits.first_chunk_timeout_s, self._limits.next_chunk_timeout_s)
+    def _next_audio(self, worker: Worker) -> tuple[float, Job | None]:
+        """When a job's is overdue next, and whose."""
+        return worker.jobs.next_audio(self._limits.first_chunk_timeout_s, self._limits.next_chunk_timeout_s)
 
     def _fail_line_if_hopeless(self, now: float) -> None:
         if self.health == "unavailable":

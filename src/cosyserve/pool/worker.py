@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cosyserve.pool.job import Job, JobState
+from cosyserve.pool.job import Job
+from cosyserve.pool.jobs import Jobs
 from cosyserve.pool.status import WorkerState
 from cosyserve.protocol import Ready
 from cosyserve.settings.sections import WorkerSettings
@@ -49,7 +50,7 @@ class Worker:
         """Whether it was sent home: it ends what it runs, and nobody is started in its place."""
         self.has_process = False
         self.state = WorkerState.STARTING
-        self.jobs: dict[int, Job] = {}
+        self.jobs = Jobs()
         self.model_type = ""
         self.sample_rate = 0
         self.streams = 0
@@ -136,8 +137,7 @@ class Worker:
 
     def lost(self, reason: str, now: float) -> list[Job]:
         """Its pipe closed, or it must be killed. Returns the jobs that it had."""
-        jobs = list(self.jobs.values())
-        self.jobs.clear()
+        jobs = self.jobs.clear()
         self._voices.clear()
         self._leave_by = float("inf")
         if self.alive:
@@ -163,7 +163,7 @@ class Worker:
         """Give it a job."""
         if not self.jobs:
             self._heard_at = now
-        self.jobs[job.id] = job
+        self.jobs.add(job)
         self._voices[job.request.prompt.digest] = None
         self._voices.move_to_end(job.request.prompt.digest)
         if len(self._voices) > REMEMBERED_VOICES:
@@ -186,7 +186,9 @@ class Worker:
             return False
         if job.deaths >= 2:
             return not self.jobs
-        return all(other.deaths == job.deaths for other in self.jobs.values())
+        # Those that run together are alike in that.
+        other = self.jobs.one
+        return other is None or other.deaths == job.deaths
 
     def overdue(self, now: float) -> str | None:
         """Why it has to be killed, or None."""
@@ -205,8 +207,7 @@ class Worker:
         if self.state is WorkerState.RESTING:
             return self._since + BACKOFF_S[min(self._deaths_unfinished, len(BACKOFF_S)) - 1]
         if self.jobs:
-            unanswered = [job.leaving_since for job in self.jobs.values() if job.state is JobState.LEAVING]
-            return min([self._heard_at, *unanswered]) + self._patience.stall_timeout_s
+            return min(self._heard_at, self.jobs.leaving_since) + self._patience.stall_timeout_s
         return self._leave_by
 
     def _enter(self, state: WorkerState, now: float) -> None:

@@ -140,7 +140,7 @@ class Dispatching(RuleBasedStateMachine):
     def every_job_is_in_one_place(self) -> None:
         waiting, running = (
             list(self.house.dispatcher.line),
-            [job for worker in self.house.dispatcher.workers for job in worker.jobs.values()],
+            [job for worker in self.house.dispatcher.workers for job in worker.jobs],
         )
         for job in self.jobs:
             assert waiting.count(job) == (job.state is JobState.WAITING)
@@ -166,10 +166,18 @@ class Dispatching(RuleBasedStateMachine):
     @invariant()
     def suspects_keep_to_themselves(self) -> None:
         for worker in self.house.dispatcher.workers:
-            deaths = {job.deaths for job in worker.jobs.values()}
+            deaths = {job.deaths for job in worker.jobs}
             assert len(deaths) <= 1
             assert max(deaths, default=0) < MAX_RETRIES or len(worker.jobs) == 1
         assert all(sink(job).begun <= 1 + MAX_RETRIES for job in self.jobs)
+
+    @invariant()
+    def what_is_due_next_is_the_earliest_of_all(self) -> None:
+        for worker in self.house.dispatcher.workers:
+            audio = [job.audio_due_at(30, 10) for job in worker.jobs if job.state is JobState.RUNNING]
+            leaving = [job.leaving_since for job in worker.jobs if job.state is JobState.LEAVING]
+            assert worker.jobs.next_audio(30, 10)[0] == min(audio, default=float("inf"))
+            assert worker.jobs.leaving_since == min(leaving, default=float("inf"))
 
     @invariant()
     def nobody_waits_beside_a_free_stream(self) -> None:
