@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cosyserve.check.remedies import install
 from cosyserve.cluster.arguments import Plan, planned, words
 from cosyserve.http.listener import listen
 from cosyserve.settings.sections import SettingsError
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
-        _tell("Ray is not installed: pip install 'cosyserve[ray]'")
+        _tell(f"Ray is not installed: {install('ray')}")
         return USAGE_ERROR
 
 
