@@ -154,6 +154,11 @@ class Dispatcher:
             return
         worker.heard(now)
         match message:
+            case Chunk():
+                job = worker.jobs.get(message.job_id)
+                if job is not None and job.state is JobState.RUNNING:
+                    worker.jobs.fed(job, now)
+                    job.sink.feed(message.pcm)
             case Heartbeat():
                 pass
             case Ready():
@@ -162,11 +167,6 @@ class Dispatcher:
                 worker.unfit(message.message, now)
                 self._fail_line_if_hopeless(now)
                 log.error("engine cannot load", worker=index, reason=message.message)
-            case Chunk():
-                job = worker.jobs.get(message.job_id)
-                if job is not None and job.state is JobState.RUNNING:
-                    worker.jobs.fed(job, now)
-                    job.sink.feed(message.pcm)
             case Counted():
                 worker.counters = message.counters
             case Done() | Failed() | Cancelled():
