@@ -131,7 +131,7 @@ async def test_no_descriptors_left_is_a_death_at_birth_that_heals(log: Callable[
 
 
 @pytest.mark.usefixtures("no_backoff")
-@pytest.mark.parametrize("thread", ["jobs", "output", "results"])
+@pytest.mark.parametrize("thread", ["jobs", "output", "end"])
 async def test_no_thread_for_a_process_is_a_death_at_birth_that_heals(
     thread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
