@@ -29,7 +29,7 @@ def established(server: Server) -> list[int]:
 def test_ten_that_stop_reading(tmp_path: Path) -> None:
     """The bound holds at every moment, the streams come free, and the unread connections are closed."""
     limit = 2_000_000
-    settings = {"server": {"max_buffered_bytes": limit, "client_stall_timeout_s": 2}}
+    settings = {"server": {"max_buffered_bytes": limit, "client_stall_timeout_s": 3}}
     scripts = [Script(tmp_path, f"job{number}", **LONG) for number in range(10)]
     with Server(tmp_path, settings) as server, ExitStack() as stack:
         connections = [stack.enter_context(connect(server, receive_buffer=4096)) for _ in scripts]
@@ -66,19 +66,27 @@ def test_the_furthest_behind_is_cut_off_first(tmp_path: Path) -> None:
             receive(connection)
 
 
-def test_one_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
-    script = Script(tmp_path, at=499, **LONG)
-    with Server(tmp_path, {"server": {"client_stall_timeout_s": 1}}) as server, connect(server) as connection:
-        connection.sendall(speech(script.text))
+def test_those_that_read_nothing_are_cut_off(tmp_path: Path) -> None:
+    """And told from those that have gone, though the buffers of one fill only as its sound is made."""
+    script, paced = Script(tmp_path, at=499, **LONG), Script(tmp_path, "paced", at=1, chunks=8, length=24_000)
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(tmp_path, {"server": {"client_stall_timeout_s": 3}}))
+        connections = [stack.enter_context(connect(server, receive_buffer=4096)) for _ in range(2)]
+        for connection, text in zip(connections, (script.text, paced.text), strict=True):
+            connection.sendall(speech(text))
+        paced.await_event("gate")
+        time.sleep(1)  # The pace of this engine; nothing is waited for.
+        paced.open_gate()
         script.await_event("closed")
         assert "chunk 499" not in script.events()
         server.await_idle()
-        (line,) = wait_for(lambda: server.logs("speech"), "the request's line")
-        assert line["outcome"] == "listener_stalled"
-        port = connection.getsockname()[1]
-        wait_for(lambda: port not in established(server), "the connection to be closed")
-        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-            receive(connection)
+        lines = wait_for(lambda: told if len(told := server.logs("speech")) == 2 else [], "the requests' lines")
+        assert {line["outcome"] for line in lines} == {"listener_stalled"}
+        ports = {connection.getsockname()[1] for connection in connections}
+        wait_for(lambda: not ports.intersection(established(server)), "the connections to be closed")
+        for connection in connections:
+            with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+                receive(connection)
 
 
 def test_one_that_reads_slowly_is_not(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ from cosyserve.settings.sections import Settings, SettingsError
 BACKLOG = 1024
 UNSENT_BYTES = 64 * 1024
 """What the kernel holds of an answer before it is sent; all else waits where it is counted."""
+KERNELS_PATIENCE = 2
+"""Times the stall timeout. The kernel's clock runs from the first byte that a peer does not take; the event loop, which
+says why it gives up, waits for nothing until buffers are full, for which sound at the pace of speech takes seconds."""
 
 
 def listen(settings: Settings, *, shared: bool = False) -> socket.socket:
@@ -37,8 +40,8 @@ def listen(settings: Settings, *, shared: bool = False) -> socket.socket:
 
 
 def give_up_after(listener: socket.socket, timeout_s: float) -> None:
-    """The kernel, too, gives up on a peer of a connection to come that reads nothing for so long.
+    """The kernel, too, gives up on a peer of a connection to come, if later: KERNELS_PATIENCE times so long.
 
     A close waits for full buffers to empty, so nothing else would end that connection.
     """
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(timeout_s * 1000)))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(KERNELS_PATIENCE * timeout_s * 1000)))
