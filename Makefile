@@ -21,6 +21,8 @@ download.modelscope = modelscope download --model $(if $(filter CosyVoice2-%,$(M
 download.huggingface = hf download FunAudioLLM/$(MODEL) --local-dir
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Some containers set it. Hundreds of servers and workers, and each of pytest's processes, would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -42,7 +44,7 @@ model: $(HUB_VENV)/.installed-$(HUB) ## fetch the weights (5 GB); HUB=huggingfac
 
 test: $(VENV)/.installed-models ## lint, then the tests on small checkpoints (6 GB to install); ARGS goes to pytest
 	$(lint)
-	$(VENV)/bin/python -m pytest -n 3 --dist loadgroup -m "not full" $(ARGS)
+	$(VENV)/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder -m "not full" $(ARGS)
 
 test-light: lint ## the same without the model engines, and without their 6 GB
 	$(VENV)/bin/python -m pytest -m "not full" $(foreach name,cosyvoice native test_cosyvoice* test_native* test_download*,--ignore-glob='*/tests/*/$(name)') $(ARGS)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,35 @@ collect_ignore_glob = [
     *([] if chromium() else PAGE_TESTS),
 ]
 
-SERVERS = {"fuzz": "processes", "http/test_page": "processes", "http": "servers", "process": "processes"}
-"""Tests that wait more than they compute, by where their paths begin, and the group of each."""
+LONGEST_ID = 60
+"""Characters of a value that are in a test's name."""
+WAIT = ("fuzz", "http", "process")
+"""Where the tests that wait as much as they compute are."""
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """The beginning of a long value: xdist sends each test's name to and fro, and some values are megabytes."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{val[:LONGEST_ID]!a} and so on, {len(val)}"
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when they are dealt to processes (`-n 3 --dist loadgroup`).
+    """Say which tests stay together when they are dealt to processes (see the Makefile's `test`), and which come first.
 
-    Those with servers and worker processes mostly wait, and mind each other's load: they are two groups. A file of any
-    others is a group: its fixtures are made once.
+    A file is a group: its fixtures are made once. Groups that compute and groups that wait are dealt in turn, so that
+    there is always one to use the processor; last come those of tests/unit, which are short.
     """
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        loads = place.name.startswith(("test_cosyvoice", "test_native"))
-        groups = (group for start, group in SERVERS.items() if str(place).startswith(start) and not loads)
-        item.add_marker(pytest.mark.xdist_group(next(groups, str(place))))
+        item.add_marker(pytest.mark.xdist_group(_place(item)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        places = list(dict.fromkeys(map(_place, items)))
+        waiting = [place for place in places if place.startswith(WAIT)]
+        computing = [place for place in places if place.startswith("model")]
+        dealt = [place for pair in zip_longest(computing, waiting) for place in pair if place]
+        items.sort(key=lambda item: dealt.index(_place(item)) if _place(item) in dealt else len(dealt))
+
+
+def _place(item: pytest.Item) -> str:
+    return str(item.path.relative_to(Path(__file__).parent))
