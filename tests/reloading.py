@@ -22,8 +22,8 @@ def reload_with(server: Server, settings: Tables) -> Told:
     return reload_by_command(server)
 
 
-def reload_by_command(server: Server) -> Told:
-    """Ask, and wait for the answer."""
+def reload_by_command(server: Server, *, port: int | None = None) -> Told:
+    """Ask, and wait for the answer. port: that it listens on, where the front end's process is not the command's."""
     with io.StringIO() as printed, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = reload.run(Namespace(pid=server.pid, port=None))
+        status = reload.run(Namespace(pid=None if port else server.pid, port=port))
         return Told(status, printed.getvalue())

@@ -139,7 +139,7 @@ class Server:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COSYSERVE_")}
         with self.open_log() as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._program(), "serve", "--config", str(config), *self._flags],
+                [sys.executable, "-m", *self._program(config), *self._flags],
                 cwd=self._cwd,
                 env={**inherited, "PYTHONPATH": str(ROOT), **self._env},
                 stdin=subprocess.DEVNULL,
@@ -148,7 +148,7 @@ class Server:
                 start_new_session=True,
             )
         try:
-            self.url = wait_for(self._address, "the server's address")
+            self.url = wait_for(self._address, "the server's address", self._health_deadline_s)
             self.port = int(self.url.rpartition(":")[2])
             wait_for(
                 lambda: self.health() == self._await_health,
@@ -167,8 +167,9 @@ class Server:
         config.write_text(_toml(_merge(self._defaults(), self._settings, settings)), encoding="utf-8")
         return config
 
-    def _program(self) -> list[str]:
-        return [self._module] if self._steps is None else ["tests.stepwatch", str(self._steps)]
+    def _program(self, config: Path) -> list[str]:
+        module = [self._module] if self._steps is None else ["tests.stepwatch", str(self._steps)]
+        return [*module, "serve", "--config", str(config)]
 
     def stop(self) -> None:
         """End it, by force where it does not go."""
@@ -283,9 +284,11 @@ class Script:
 
     def events(self) -> list[str]:
         """What has happened, in order."""
-        if not self._events.exists():
-            return []
-        return [line.partition(" seed=")[0] for line in self._events.read_text().splitlines()]
+        return [line.partition(" seed=")[0] for line in self.lines()]
+
+    def lines(self) -> list[str]:
+        """The same as they were written, each with its request's seed and the worker's pid."""
+        return self._events.read_text().splitlines() if self._events.exists() else []
 
     def await_event(self, event: str) -> None:
         """Wait until it has happened."""

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from cosyserve.errors import ServiceError
 from cosyserve.pool.job import Job
 from cosyserve.pool.pool import Pool
+from cosyserve.pool.seam import SpeechPool
 from cosyserve.pool.status import WorkerStatus
 from cosyserve.protocol import Mode, Prompt
 from cosyserve.settings.sections import Settings
@@ -106,7 +107,9 @@ def gone(pid: int) -> bool:
 class Listener:
     """Submits a request and reads its audio as it comes. listens: read from the start, or when told."""
 
-    def __init__(self, pool: Pool, text: str, seed: int = 1, *, prompt: Prompt = PROMPT, listens: bool = True) -> None:
+    def __init__(
+        self, pool: SpeechPool, text: str, seed: int = 1, *, prompt: Prompt = PROMPT, listens: bool = True
+    ) -> None:
         self.text = text
         self.seed = seed
         self.pcm = b""

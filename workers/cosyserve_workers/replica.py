@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -89,7 +89,7 @@ class Replica:
         """Streams in use, those included that still owe an answer to Cancel."""
         return len(self._jobs)
 
-    async def speak(self, request: Synthesize, request_id: str) -> AsyncIterator[list[Message]]:
+    async def speak(self, request: Synthesize, request_id: str) -> AsyncGenerator[list[Message], None]:
         """What comes of a job, that which waits together; the last message ends it.
 
         Who closes it early has the job stopped, and waits until the engine has let go of it. request_id: for the log.

@@ -19,8 +19,16 @@ TRIES = 3
 """Replicas that may fail to start, one after another, before a new deployment is given up."""
 LOOK_S = 0.1
 """Between two looks whether a replica that is to go has work left."""
+HEALTH_S = 2.0
+"""Between two looks whether a replica lives: whoever waits for one in its place waits so much longer."""
 END_S = 10.0
 """What a front end may take to leave, beside the grace of its streams."""
+ENVIRONMENT = {
+    # Our server reads and writes through asyncio's own transports.
+    "RAY_USE_UVLOOP": "0",
+    # Our log is our own, and not a part of Serve's.
+    "RAY_SERVE_LOG_TO_STDERR": "1",
+}
 ROUTING = {
     "request_router_class": "cosyserve.cluster.router.VoiceRouter",
     "request_routing_stats_period_s": 1.0,
@@ -45,9 +53,9 @@ def bind(plan: Plan) -> Application:
         num_replicas=plan.extent.fronts,
         # A port is a node's.
         max_replicas_per_node=1,
-        # Our server reads and writes through asyncio's own transports.
-        ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0"}}},
+        ray_actor_options=_actor(),
         max_constructor_retry_count=TRIES,
+        health_check_period_s=HEALTH_S,
         graceful_shutdown_wait_loop_s=LOOK_S,
         graceful_shutdown_timeout_s=plan.settings.server.shutdown_grace_s + END_S,
     )
@@ -59,9 +67,10 @@ def _engines(plan: Plan) -> Application:
     engine = _deployment(
         Engine,
         name=ENGINE,
-        ray_actor_options={"num_cpus": 0, "num_gpus": gpus},
+        ray_actor_options={**_actor(), "num_gpus": gpus},
         max_ongoing_requests=streams,
         max_constructor_retry_count=TRIES,
+        health_check_period_s=HEALTH_S,
         max_surge_percent=plan.extent.surge,
         graceful_shutdown_wait_loop_s=LOOK_S,
         graceful_shutdown_timeout_s=settings.server.shutdown_grace_s,
@@ -78,6 +87,11 @@ def _extent(replicas: int | str | dict[str, Any], streams: int) -> dict[str, Any
     if isinstance(wanted, int):
         return {"num_replicas": wanted}
     return {"autoscaling_config": {"target_ongoing_requests": max(1, BUSY * streams), **wanted}}
+
+
+def _actor() -> dict[str, Any]:
+    """Of each replica. A copy: Serve writes into it."""
+    return {"num_cpus": 0, "runtime_env": {"env_vars": dict(ENVIRONMENT)}}
 
 
 def _deployment(kind: type, **options: Any) -> Deployment:

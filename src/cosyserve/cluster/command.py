@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from cosyserve.check.remedies import install
@@ -18,6 +19,8 @@ from cosyserve.settings.sections import SettingsError
 USAGE_ERROR, NOT_DEPLOYED = 2, 1
 STORE_BYTES = 100 * 1024 * 1024
 """Of a Ray that is started here: recordings and chunks on their way."""
+TRIES = 3
+"""A machine that is busy may not start Ray within the time that Ray gives it."""
 QUIET = {
     # Nothing is reported to anybody.
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -97,14 +100,24 @@ def _ray(dashboard: bool) -> Iterator[None]:
     # What its variables say is read when it is imported.
     import ray
 
-    try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=True, **({"address": address} if address else local))
-    except Exception as error:
-        raise SettingsError(f"Ray is not to be had: {' '.join(str(error).split())}") from error
+    _join(ray, {"address": address} if address else local)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _join(ray: ModuleType, options: dict[str, Any]) -> None:
+    for tries_left in reversed(range(TRIES)):
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=True, **options)
+        except Exception as error:
+            if not tries_left:
+                raise SettingsError(f"Ray is not to be had: {' '.join(str(error).split())}") from error
+            _tell("Ray is late, which a busy machine may be the cause of: once more")
+            ray.shutdown()
+        else:
+            return
 
 
 def _shut_ports() -> None:

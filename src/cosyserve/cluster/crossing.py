@@ -5,6 +5,7 @@ there. An engine's process keeps those that it has lately fetched.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -64,7 +65,9 @@ class Recent(Generic[T]):
 class Counter:
     """The front end's side: recordings handed in, and found again."""
 
-    def __init__(self) -> None:
+    def __init__(self, put: Callable[[NDArray[np.float32]], Reference] = ray.put) -> None:
+        """put: into the store."""
+        self._put = put
         self._references: Recent[Reference] = Recent()
 
     def order(self, request: Synthesize, request_id: str) -> Order:
@@ -72,7 +75,7 @@ class Counter:
         prompt = request.prompt
         samples = self._references.get(prompt.digest)
         if samples is None:
-            samples = self._references.put(prompt.digest, ray.put(prompt.samples), prompt.samples.nbytes)
+            samples = self._references.put(prompt.digest, self._put(prompt.samples), prompt.samples.nbytes)
         without = replace(prompt, samples=np.empty(0, np.float32))
         return Order(replace(request, prompt=without), samples, request_id)
 

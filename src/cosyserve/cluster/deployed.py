@@ -13,11 +13,13 @@ from ray.serve.schema import LoggingConfig
 from cosyserve.cluster.app import bind, streams_of
 from cosyserve.cluster.arguments import Plan
 from cosyserve.cluster.names import APPLICATION, ENGINE, FRONT
-from cosyserve.cluster.told import HOPELESS, told_of
+from cosyserve.cluster.told import told_of
 
 LOOK_S = 0.3
 SERVES_LOG = LoggingConfig(log_level="ERROR", enable_access_log=False)
 """Beside ours, which is the application's."""
+CONTROLLER = {"runtime_env": {"env_vars": {"RAY_SERVE_LOG_TO_STDERR": "0"}}}
+"""Its log is in a file: of what keeps a replica from its start, the one line is told that helps."""
 
 
 class NotDeployed(Exception):
@@ -32,7 +34,7 @@ def deployed(plan: Plan, stop: threading.Event, say: Callable[[str], None]) -> I
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     # Clients meet our own server alone.
-    serve.start(proxy_location="Disabled", logging_config=SERVES_LOG)
+    serve.start(proxy_location="Disabled", logging_config=SERVES_LOG, controller_options=CONTROLLER)
     target = serve.RunTarget(bind(plan), name=APPLICATION, route_prefix=None, logging_config=SERVES_LOG)
     (front,) = serve.run_many([target], wait_for_applications_running=False)
     try:
@@ -55,7 +57,7 @@ def _waited(deployment: str, stop: threading.Event) -> bool:
         told = told_of(APPLICATION, deployment)
         if told.running:
             return True
-        if told.status in HOPELESS or told.final:
+        if told.hopeless:
             raise NotDeployed(told.reason)
         stop.wait(LOOK_S)
     return False

@@ -8,7 +8,7 @@ import anyio.to_thread
 import structlog
 
 from cosyserve.cluster.seen import Seen
-from cosyserve.cluster.told import HOPELESS, Told
+from cosyserve.cluster.told import Told
 from cosyserve.pool.status import WorkerState, WorkerStatus
 
 QUIET_S, UNQUIET_S = 10.0, 1.0
@@ -39,7 +39,7 @@ class Fleet:
         """`ok`, `starting` or `unavailable`."""
         if self.ready:
             return "ok"
-        return "unavailable" if self._told.status in HOPELESS else "starting"
+        return "unavailable" if self._told.hopeless else "starting"
 
     @property
     def reason(self) -> str:

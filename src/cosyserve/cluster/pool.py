@@ -53,11 +53,13 @@ class Answer(Protocol):
 class ClusterPool:
     """All of it runs on one event loop. speak: has a replica run an order. What the service sees: `SpeechPool`."""
 
-    def __init__(self, settings: Settings, speak: Callable[[Order], Answer], fleet: Fleet) -> None:
+    def __init__(
+        self, settings: Settings, speak: Callable[[Order], Answer], fleet: Fleet, counter: Counter | None = None
+    ) -> None:
         self._settings = settings
         self._speak = speak
         self._fleet = fleet
-        self._counter = Counter()
+        self._counter = counter or Counter()
         self._turnstile = Turnstile(settings.limits.max_concurrency)
         self._generation = 1
         self._ledger = BufferLedger(settings.server.max_buffered_bytes)

@@ -6,7 +6,7 @@ Serve's own multiplexing would wait for a replica that has the voice; nobody wai
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ray.serve.request_router import FIFOMixin, PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
@@ -18,6 +18,9 @@ LEEWAY = 0.25
 """The part of its streams that a replica with the voice may be busier by than the freest, and still be preferred."""
 ASKED = 2
 """Of those that are full as far as is known, so many are asked whether they still are."""
+
+R = TypeVar("R")
+"""What a replica is known by."""
 
 
 class VoiceRouter(FIFOMixin, RequestRouter):
@@ -62,7 +65,7 @@ class VoiceRouter(FIFOMixin, RequestRouter):
         return float(running / max(1, replica.max_ongoing_requests))
 
 
-def ranked(load: Mapping[ReplicaID, float], holder: ReplicaID | None) -> list[list[ReplicaID]]:
+def ranked(load: Mapping[R, float], holder: R | None) -> list[list[R]]:
     """Replicas by rank. load: the part of its streams that each has in use. holder: who has the voice."""
     free = [one for one, part in load.items() if part < 1]
     if not free:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ray import serve
 
-HOPELESS = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+GIVEN_UP = "DEPLOY_FAILED"
 COMING = ("STARTING", "UPDATING", "RECOVERING", "PENDING_MIGRATION")
 _OURS = re.compile(r"(EngineCannotLoad|SettingsError): (.*)")
 """The last line of the trace of what keeps a replica from its start: one line with the remedy."""
@@ -37,16 +37,16 @@ class Told:
         return self.replicas.get("STOPPING", 0)
 
     @property
-    def final(self) -> bool:
-        """Whether a replica has said that it cannot start as configured, and trying again would not help."""
-        return _OURS.search(self.message) is not None
+    def hopeless(self) -> bool:
+        """Whether nobody should wait for a replica: Serve has given up, or one says that trying again will not help."""
+        return self.status == GIVEN_UP or _OURS.search(self.message) is not None
 
     @property
     def reason(self) -> str:
-        """Why there are not as many replicas as there should be, in one line; "" where nothing is known to be wrong."""
+        """Why it is hopeless, in one line."""
         if ours := _OURS.search(self.message):
             return ours[2].strip()
-        return " ".join(self.message.split())[-LONGEST:] if self.status in HOPELESS else ""
+        return " ".join(self.message.split())[-LONGEST:] if self.status == GIVEN_UP else ""
 
 
 def told_of(application: str, deployment: str) -> Told:
