@@ -22,6 +22,8 @@ SHELL = (
     *("docs/api.md", "docs/gpu-server.md", "docs/measure.md", "docs/operations.md", "docs/voices.md"),
 )
 PYTHON = ("docs/api.md", "docs/integrations.md")
+LONG = ("docs/measure.md",)
+"""test_measure.py has the same in short."""
 ADDRESS = re.compile(r"http://(127\.0\.0\.1|localhost):50000")
 # Quiet, and an answer that is an error is a failure.
 STRICT_CURL = 'curl() { command curl -sS --fail-with-body "$@"; }\n'
@@ -42,7 +44,7 @@ def blocks(language: str, documents: tuple[str, ...]) -> list[ParameterSet]:
             if INSTALLING.match(block[1]) or not can_be_imported(block[1]):
                 continue
             line = text.count("\n", 0, block.start()) + 1
-            found.append(pytest.param(block[1], id=f"{document}:{line}"))
+            found.append(pytest.param(block[1], id=f"{document}:{line}", marks=[pytest.mark.full][: document in LONG]))
     return found
 
 

@@ -89,6 +89,12 @@ def announce(server: Server, surface: Surface, size: int, status: int, code: str
 
 
 @pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("roomy")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with limited(tmp_path_factory.mktemp("small"), 500_000) as server:
         yield server
@@ -297,10 +303,9 @@ def worker_died(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "end", [answered, refused, spoken_as_json, stored, failed, worker_died], ids=lambda end: end.__name__
 )
-def test_given_back(tmp_path: Path, end: Callable[[Server, Path], None]) -> None:
-    with Server(tmp_path) as server:
-        end(server, tmp_path)
-        await_pending(server, 0)
+def test_given_back(roomy: Server, tmp_path: Path, end: Callable[[Server, Path], None]) -> None:
+    end(roomy, tmp_path)
+    await_pending(roomy, 0)
 
 
 @pytest.mark.parametrize("leave", LEAVES, ids=lambda leave: leave.__name__)

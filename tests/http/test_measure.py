@@ -75,6 +75,12 @@ def measure(tmp_path: Path) -> Iterator[Measure]:
         yield lambda *arguments, **options: begun.enter_context(Measurement(tmp_path, *arguments, **options))
 
 
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("locked"), {"server": {"api_keys": ["dont-tell"]}}) as server:
+        yield server
+
+
 def test_the_demo_engine(demo: Server, measure: Measure) -> None:
     status, stdout, stderr = (measured := measure("--url", demo.url, "--clients", "3", "1")).finish()
     assert status == 0, stderr
@@ -158,22 +164,20 @@ def test_what_fails_is_told_and_ends_in_status_1(tmp_path: Path, measure: Measur
 
 
 class TestKeys:
-    def test_one_that_is_needed(self, tmp_path: Path, measure: Measure) -> None:
-        with Server(tmp_path, {"server": {"api_keys": ["key"]}}) as server:
-            status, _, stderr = measure("--url", server.url).finish()
-            assert (status, stderr.count("\n")) == (1, 1)
-            assert "COSYSERVE_API_KEY" in stderr
-            more = ("--clients", "1", "--minutes", "0.05")
-            measured = measure("--url", server.url, *more, env={"COSYSERVE_API_KEY": "key"})
-            status, _, stderr = measured.finish()
-            assert status == 0, stderr
-            assert measured.report.stages[0].whole
+    def test_one_that_is_needed(self, locked: Server, measure: Measure) -> None:
+        status, _, stderr = measure("--url", locked.url).finish()
+        assert (status, stderr.count("\n")) == (1, 1)
+        assert "COSYSERVE_API_KEY" in stderr
+        more = ("--clients", "1", "--minutes", "0.05")
+        measured = measure("--url", locked.url, *more, env={"COSYSERVE_API_KEY": "dont-tell"})
+        status, _, stderr = measured.finish()
+        assert status == 0, stderr
+        assert measured.report.stages[0].whole
 
-    def test_is_in_no_report(self, tmp_path: Path, measure: Measure) -> None:
-        with Server(tmp_path, {"server": {"api_keys": ["dont-tell"]}}) as server:
-            more = ("--clients", "1", "--minutes", "0.05", "--api-key", "dont-tell", "--json")
-            measured = measure("--url", server.url, *more)
-            status, stdout, stderr = measured.finish()
+    def test_is_in_no_report(self, locked: Server, measure: Measure) -> None:
+        more = ("--clients", "1", "--minutes", "0.05", "--api-key", "dont-tell", "--json")
+        measured = measure("--url", locked.url, *more)
+        status, stdout, stderr = measured.finish()
         assert status == 0, stderr
         assert json.loads(stdout)["stages"]
         written = [measured.base.with_suffix(suffix).read_text("utf-8") for suffix in (".md", ".html", ".json")]

@@ -2,106 +2,109 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.http.metering import read
+from tests.http.metering import Since, read
 from tests.http.wire import check_error, connect, receive_until, speech
 from tests.serving import Script, Server, wait_for
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("small"), {"limits": {"max_concurrency": 1, "max_waiting": 0}}) as server:
+        yield server
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Server:
-    return Server(tmp_path, {"limits": {"max_concurrency": 1, "max_waiting": 0}})
+def since(small: Server) -> Since:
+    small.await_idle()
+    return Since(small)
 
 
-def test_a_request_that_went_well(fresh: Server) -> None:
-    with fresh as server:
-        assert server.speak(text="chunks=20", format="mp3").status_code == 200
-        wait_for(lambda: read(server, "cosyserve_speech_requests_total"), "the request to be counted")
-        labels = {"route": "/synthesize", "mode": "instruct2", "format": "mp3", "outcome": "ok"}
-        assert read(server, "cosyserve_speech_requests_total", **labels) == 1
-        for name in ("first_chunk_seconds", "queue_wait_seconds", "real_time_factor", "request_seconds"):
-            assert read(server, f"cosyserve_{name}_count", route="/synthesize") == 1, name
-        assert read(server, "cosyserve_audio_seconds_total", format="mp3") == pytest.approx(2)
-        for stage in ("first_chunk", "total"):
-            assert read(server, "cosyserve_stage_seconds_count", stage=stage) == 1
-        assert read(server, "cosyserve_running") == read(server, "cosyserve_waiting") == 0
-        assert read(server, "cosyserve_workers", state="ready") == 1
+def test_a_request_that_went_well(small: Server, since: Since) -> None:
+    assert small.speak(text="chunks=20", format="mp3").status_code == 200
+    wait_for(lambda: since("cosyserve_speech_requests_total"), "the request to be counted")
+    labels = {"route": "/synthesize", "mode": "instruct2", "format": "mp3", "outcome": "ok"}
+    assert since("cosyserve_speech_requests_total", **labels) == 1
+    for name in ("first_chunk_seconds", "queue_wait_seconds", "real_time_factor", "request_seconds"):
+        assert since(f"cosyserve_{name}_count", route="/synthesize") == 1, name
+    assert since("cosyserve_audio_seconds_total", format="mp3") == pytest.approx(2)
+    for stage in ("first_chunk", "total"):
+        assert since("cosyserve_stage_seconds_count", stage=stage) == 1
+    assert read(small, "cosyserve_running") == read(small, "cosyserve_waiting") == 0
+    assert read(small, "cosyserve_workers", state="ready") == 1
 
 
-def test_underruns(fresh: Server, tmp_path: Path) -> None:
+def test_underruns(small: Server, since: Since, tmp_path: Path) -> None:
     """The engine waits at the gate until well after the only chunk, a hundredth of a second, has been played."""
-    with fresh as server:
-        script = Script(tmp_path, chunks=3, length=240, at=1)
-        with server.stream(text=script.text) as answer:
-            script.await_event("gate")
-            # Each question takes the server a while, and the audio before the gate lasts 10 ms.
-            for _ in range(20):
-                server.model_info()
-            script.open_gate()
-            answer.read()
-        wait_for(lambda: read(server, "cosyserve_underruns_total"), "the underrun to be counted")
-        assert read(server, "cosyserve_underrun_seconds_total") > 0
+    script = Script(tmp_path, chunks=3, length=240, at=1)
+    with small.stream(text=script.text) as answer:
+        script.await_event("gate")
+        # Each question takes the server a while, and the audio before the gate lasts 10 ms.
+        for _ in range(20):
+            small.model_info()
+        script.open_gate()
+        answer.read()
+    wait_for(lambda: since("cosyserve_underruns_total"), "the underrun to be counted")
+    assert since("cosyserve_underrun_seconds_total") > 0
 
 
-def test_a_fault_of_the_service_itself(fresh: Server) -> None:
+def test_a_fault_of_the_service_itself(small: Server, since: Since) -> None:
     """Counted, and told once, as a record; the worker whose message met it is replaced, and the request is answered."""
-    with fresh as server:
-        server.announce("what is no message")
-        # Three times under the same request, which then is given up.
-        check_error(server.speak(text="stray=0"), 500, "worker_died")
-        assert read(server, "cosyserve_internal_errors_total") == 3
-        told = wait_for(lambda: lines if len(lines := server.logs("internal error")) == 3 else [], "their lines")
-        assert [line["where"] for line in told] == ["a worker's message met a fault"] * 3
-        assert all("what is no message" in line["exception"] for line in told)
-        wait_for(lambda: server.health() == "ok", "the worker to be back")
-        assert server.speak(text="hello").status_code == 200
+    small.announce("what is no message")
+    # Three times under the same request, which then is given up.
+    check_error(small.speak(text="stray=0"), 500, "worker_died")
+    assert since("cosyserve_internal_errors_total") == 3
+    told = wait_for(lambda: lines if len(lines := small.logs("internal error")) == 3 else [], "their lines")
+    assert [line["where"] for line in told] == ["a worker's message met a fault"] * 3
+    assert all("what is no message" in line["exception"] for line in told)
+    wait_for(lambda: small.health() == "ok", "the worker to be back")
+    assert small.speak(text="hello").status_code == 200
+    wait_for(lambda: since("cosyserve_speech_requests_total") == 2, "the requests to be counted")
 
 
-def test_what_fails(fresh: Server, tmp_path: Path) -> None:
+def test_what_fails(small: Server, since: Since, tmp_path: Path) -> None:
     script = Script(tmp_path, at=1)
-    with fresh as server:
-        check_error(server.speak(text=""), 422, "invalid_field", "text")
-        check_error(server.speak(text="fail=0"), 500, "synthesis_failed")
-        with connect(server) as connection:
-            connection.sendall(speech(script.text))
-            script.await_event("gate")
-            assert read(server, "cosyserve_running") == 1
-            check_error(server.speak(text="hello"), 503, "overloaded")
-        wait_for(lambda: read(server, "cosyserve_speech_requests_total", outcome="listener_gone"), "the loss to count")
-        answers = {code: read(server, "cosyserve_error_answers_total", code=code) for code in ("invalid_field", "x")}
-        assert answers == {"invalid_field": 1, "x": 0}
-        for code, status in (("overloaded", "503"), ("synthesis_failed", "500")):
-            assert read(server, "cosyserve_speech_requests_total", outcome=code) == 1
-            assert read(server, "cosyserve_error_answers_total", code=code, status=status) == 1
-        assert read(server, "cosyserve_speech_requests_total") == 3
+    check_error(small.speak(text=""), 422, "invalid_field", "text")
+    check_error(small.speak(text="fail=0"), 500, "synthesis_failed")
+    with connect(small) as connection:
+        connection.sendall(speech(script.text))
+        script.await_event("gate")
+        assert read(small, "cosyserve_running") == 1
+        check_error(small.speak(text="hello"), 503, "overloaded")
+    wait_for(lambda: since("cosyserve_speech_requests_total", outcome="listener_gone"), "the loss to count")
+    answers = {code: since("cosyserve_error_answers_total", code=code) for code in ("invalid_field", "x")}
+    assert answers == {"invalid_field": 1, "x": 0}
+    for code, status in (("overloaded", "503"), ("synthesis_failed", "500")):
+        assert since("cosyserve_speech_requests_total", outcome=code) == 1
+        assert since("cosyserve_error_answers_total", code=code, status=status) == 1
+    assert since("cosyserve_speech_requests_total") == 3
 
 
-def test_a_worker_that_was_replaced(fresh: Server) -> None:
-    with fresh as server:
-        (pid,) = server.worker_pids()
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: read(server, "cosyserve_worker_restarts_total", worker="0") == 1, "the restart to be counted")
-        wait_for(lambda: read(server, "cosyserve_workers", state="ready") == 1, "the successor")
+def test_a_worker_that_was_replaced(small: Server, since: Since) -> None:
+    (pid,) = small.worker_pids()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: since("cosyserve_worker_restarts_total", worker="0") == 1, "the restart to be counted")
+    wait_for(lambda: read(small, "cosyserve_workers", state="ready") == 1, "the successor")
 
 
-def test_what_clients_choose_makes_no_labels(fresh: Server) -> None:
+def test_what_clients_choose_makes_no_labels(small: Server, since: Since) -> None:
     def series() -> int:
-        return sum(not line.startswith("#") for line in server.get("/metrics").text.splitlines())
+        return sum(not line.startswith("#") for line in small.get("/metrics").text.splitlines())
 
-    with fresh as server:
-        server.speak(text="hello")
-        wait_for(lambda: read(server, "cosyserve_speech_requests_total") == 1, "the request to be counted")
-        before = series()
-        for number in range(5):
-            server.get(f"/nowhere/{number}")
-            server.speak(text="hello", voice=f"nobody{number}")
-            server.speak(text="hello", seed=number, speed=1 + number / 10)
-        wait_for(lambda: read(server, "cosyserve_speech_requests_total") == 6, "the requests to be counted")
-        # The counter of unknown voices and its time of creation, however many the names were.
-        assert series() == before + 2
+    small.speak(text="hello")
+    wait_for(lambda: since("cosyserve_speech_requests_total") == 1, "the request to be counted")
+    before = series()
+    for number in range(5):
+        small.get(f"/nowhere/{number}")
+        small.speak(text="hello", voice=f"nobody{number}")
+        small.speak(text="hello", seed=number, speed=1 + number / 10)
+    wait_for(lambda: since("cosyserve_speech_requests_total") == 6, "the requests to be counted")
+    # The counter of unknown voices and its time of creation, however many the names were.
+    assert series() == before + 2
 
 
 def test_a_key_is_needed_where_keys_are(tmp_path: Path) -> None:

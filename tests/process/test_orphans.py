@@ -50,7 +50,7 @@ def test_what_an_engine_has_started_while_it_loads_goes(tmp_path: Path) -> None:
         kill_and_wait(server, family(server, 2))
 
 
-@pytest.mark.parametrize("mib", [0, 8, 16, 24])
+@pytest.mark.parametrize("mib", [0, 16, *(pytest.param(size, marks=pytest.mark.full) for size in (8, 24))])
 def test_workers_that_are_being_born_go(mib: int) -> None:
     """There is no moment between the spawn and Ready at which one would stay."""
     done = subprocess.run(

@@ -90,7 +90,7 @@ def test_running_streams_end_whole(tmp_path: Path, send: Callable[[Server, int],
         assert not server.logs("worker lost")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.full)])
 def test_a_stream_that_does_not_end_is_broken_at_the_end_of_the_grace(tmp_path: Path, number: int) -> None:
     script = Script(tmp_path, at=1)
     with Server(tmp_path, {"server": {"shutdown_grace_s": 0.5}}) as server, server.stream(text=script.text) as response:

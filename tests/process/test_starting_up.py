@@ -69,7 +69,9 @@ def test_both_tell_all_that_is_wrong_with_the_configuration(tmp_path: Path) -> N
         assert "secret" not in said
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", ["<&- >&- 2>&-", "<&-", *(pytest.param(one, marks=pytest.mark.full) for one in (">&-", "2>&-"))]
+)
 def test_closed_standard_streams(tmp_path: Path, closed: str) -> None:
     """The server's descriptors and the workers' would take their numbers else."""
     port = free_port()

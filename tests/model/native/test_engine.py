@@ -149,7 +149,7 @@ SMALL_STATES = 4 * 2**20
 """What the four voices hold whatever the budget: tokens, mel, the convolutions' frames."""
 
 
-@pytest.mark.parametrize("speed", [0.5, 1.7])
+@pytest.mark.parametrize("speed", first([1.7, 0.5]))
 def test_speed(engine: NativeEngine, draws: Listening, speed: float) -> None:
     sound = say(engine, seed=5, speed=speed)
     frames = 2 * sum(token < 6561 for token in draws.drawn[5, 0])
@@ -378,6 +378,7 @@ def test_precisions_and_folders(small_checkpoint: Path, tmp_path: Path) -> None:
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.full
 def test_half_precision_speaks_too(small_checkpoint: Path) -> None:
     engine = create(config(small_checkpoint, precision="bf16"))
     engine.warm_up()

@@ -123,7 +123,9 @@ def test_it_launches_as_much_for_one_as_for_two(alone: list[Counted], counted: l
     assert launches(alone, program) == launches(counted, program)
 
 
-@pytest.mark.parametrize("model", [COSYVOICE2, COSYVOICE3], ids=["2", "3"])
+@pytest.mark.parametrize(
+    "model", [pytest.param(COSYVOICE2, id="2"), pytest.param(COSYVOICE3, marks=pytest.mark.full, id="3")]
+)
 def test_sound_costs_the_same_launches_for_every_batch(
     small_checkpoint: Path, small_checkpoint_3: Path, model: Model
 ) -> None:

@@ -150,7 +150,7 @@ def test_media_types(audio_format: AudioFormat) -> None:
 @every_format
 def test_encoders_that_are_given_up_leave_nothing(audio_format: AudioFormat) -> None:
     """As when a listener goes away in the middle. What each would leave is 32 KB at least, FFmpeg's output buffer."""
-    pcm = sweep(0.5)
+    pcm = sweep(0.1)
     process = psutil.Process()
 
     def resident_after_giving_up(count: int) -> int:
