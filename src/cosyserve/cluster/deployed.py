@@ -41,7 +41,7 @@ def deployed(plan: Plan, stop: threading.Event, say: Callable[[str], None]) -> I
         if _waited(FRONT, stop):
             say(f"serving on {_url(front)}; the engine {plan.settings.model.engine} is starting")
             if _waited(ENGINE, stop):
-                say(f"ready: {told_of(APPLICATION, ENGINE).running} replicas of {streams_of(plan)} streams")
+                say(f"ready; replicas: {told_of(APPLICATION, ENGINE).running}, streams of each: {streams_of(plan)}")
         yield
     finally:
         serve.delete(APPLICATION)
