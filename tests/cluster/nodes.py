@@ -60,6 +60,11 @@ class Nodes:
             self._process.wait()
             self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that all of Ray's are below."""
+        return self._process.pid
+
     def tell(self, do: str, **order: Any) -> Any:
         """Have an order of `Host` obeyed. Returns its answer."""
         assert self._process.stdin is not None
@@ -73,13 +78,6 @@ class Nodes:
     def replicas(self, deployment: str = "Engine") -> list[dict[str, Any]]:
         """Those of a deployment that live."""
         return [replica for replica in self.tell("replicas") if replica["deployment"] == deployment]
-
-
-FRONT = {
-    "name": "Front",
-    # As in deploy/: none is on the head.
-    "ray_actor_options": {"num_cpus": 1, "runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "0"}}},
-}
 
 
 class Service(Server):
@@ -96,7 +94,8 @@ class Service(Server):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         config = self.configure({"server": {"shutdown_grace_s": 30, "port": self.port}})
-        self._args = {"config": str(config), "gpus": 1}
+        # As in deploy/: no front is on the head.
+        self._args = {"config": str(config), "gpus": 1, "front_cpus": 1}
         self.roll_out({})
         wait_for(lambda: self._nodes.tell("is_running"), "a running application", LOADING_S, 0.5)
         wait_for(lambda: self.health() == "ok", "/health to say 'ok'")
@@ -105,7 +104,7 @@ class Service(Server):
         """Begin to change what runs. args: of the builder, over those that it has; others replace all replicas."""
         self._args |= args
         self._engine |= engine
-        self._nodes.tell("deploy", args=self._args, deployments=[{"name": "Engine", **self._engine}, FRONT])
+        self._nodes.tell("deploy", args=self._args, deployments=[{"name": "Engine", **self._engine}])
 
     def stop(self) -> None:
         """Take it away."""

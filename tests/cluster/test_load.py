@@ -50,15 +50,3 @@ def test_who_hangs_up_frees_the_replica_s_stream(service: Service, tmp_path: Pat
     script.await_event("cancelled")
     script.await_event("closed")
     wait_for(lambda: running(service) == 0, "the replica to tell that it is free")
-
-
-def test_whom_there_is_no_room_for_is_told_to_come_back(service: Service, tmp_path: Path) -> None:
-    full = STREAMS * REPLICAS + 100
-    script = Script(tmp_path, chunks=2, at=1)
-    with company(service, [script.text] * full) as answers:
-        wait_for(lambda: service.model_info()["waiting"] == 100, "a full line")
-        refused = service.speak(text="chunks=1")
-        script.open_gate()
-    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded"), refused.text
-    assert int(refused.headers["Retry-After"]) > 0
-    assert all(answer.result().is_whole(seed, 2) for seed, answer in enumerate(answers))

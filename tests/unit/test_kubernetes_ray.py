@@ -165,7 +165,7 @@ def test_serve_takes_it_and_knows_every_field(serve_schema: ModuleType, where: s
 
 def test_a_typo_in_serve_s_part_is_seen(serve_schema: ModuleType) -> None:
     config = serve_configurations()["KubeRay"]
-    kept = {"args", "autoscaling_config", "runtime_env"}
+    kept = {"args", "autoscaling_config"}
     for path in places(config):
         if not kept & {*path[:-1]}:
             typo = mistyped(config, path)
@@ -194,10 +194,10 @@ def test_the_pods_carry_what_serve_places(application: Resource, group: Resource
     scaling, args = engine["autoscaling_config"], application["args"]
     assert (group["minReplicas"], group["maxReplicas"]) == (scaling["min_replicas"], scaling["max_replicas"])
     assert group["replicas"] == group["minReplicas"]
-    assert args["fronts"] <= group["minReplicas"], "a front is one of a node, and one that waits asks for a node"
+    assert front["num_replicas"] <= group["minReplicas"], "a front is one of a node, and one that waits asks for a node"
     (container,) = group["template"]["spec"]["containers"]
     given = container["resources"]
-    assert front["ray_actor_options"]["num_cpus"] < int(given["requests"]["cpu"])
+    assert 0 < args["front_cpus"] < int(given["requests"]["cpu"]), "none on the head, which has no processor to give"
     assert args["gpus"] == int(given["limits"]["nvidia.com/gpu"])
 
 
@@ -205,7 +205,7 @@ def test_the_pods_carry_what_serve_places(application: Resource, group: Resource
 def test_the_builder_takes_its_arguments(where: str) -> None:
     application = only_application(serve_configurations()[where])
     plan = planned({**application["args"], "config": str(RAY / "config.toml")})
-    assert (plan.extent.fronts, plan.extent.gpus) == (2, 1)
+    assert (plan.extent.front_cpus, plan.extent.gpus) == (1, 1)
     module, _, name = application["import_path"].partition(":")
     assert find_spec(module)
     assert (module, name) == ("cosyserve.cluster.app", "build")

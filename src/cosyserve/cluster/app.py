@@ -53,7 +53,7 @@ def bind(plan: Plan) -> Application:
         num_replicas=plan.extent.fronts,
         # A port is a node's.
         max_replicas_per_node=1,
-        ray_actor_options=_actor(),
+        ray_actor_options={**_actor(), "num_cpus": plan.extent.front_cpus},
         max_constructor_retry_count=TRIES,
         health_check_period_s=HEALTH_S,
         graceful_shutdown_wait_loop_s=LOOK_S,

@@ -26,8 +26,9 @@ class Extent(BaseModel):
 
     replicas: of the engine: a number, "1:3" for as many as are needed between the two, or Serve's own
     `autoscaling_config`. gpus: for each of them, also a part of one; None leaves it to the cluster. fronts: nodes that
-    take clients. surge: the per cent of replicas that a rollout starts before the old ones leave. threads: a replica's,
-    for the numeric libraries; 0 is as many as its node has processors.
+    take clients. front_cpus: processors that each of these asks Ray for; with any, none is on a head that has none to
+    give. surge: the per cent of replicas that a rollout starts before the old ones leave. threads: a replica's, for the
+    numeric libraries; 0 is as many as its node has processors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +36,7 @@ class Extent(BaseModel):
     replicas: int | str | dict[str, Any] = 1
     gpus: float | None = Field(None, ge=0)
     fronts: int = Field(1, ge=1)
+    front_cpus: float = Field(0, ge=0)
     surge: int = Field(0, ge=0)
     threads: int = Field(0, ge=0)
 
