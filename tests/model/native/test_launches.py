@@ -123,6 +123,11 @@ def test_it_launches_as_much_for_one_as_for_two(alone: list[Counted], counted: l
     assert launches(alone, program) == launches(counted, program)
 
 
+def test_sound_keeps_within_its_launches_with_what_is_copied_to_and_from_its_graph(counted: list[Counted]) -> None:
+    (shared,) = launches(counted, "vocoder")
+    assert shared <= 260
+
+
 @pytest.mark.parametrize(
     "model", [pytest.param(COSYVOICE2, id="2"), pytest.param(COSYVOICE3, marks=pytest.mark.full, id="3")]
 )
@@ -155,6 +160,7 @@ def test_the_newer_model_waits_for_no_more_and_keeps_within_its_launches(
     """A step of its flow is 260 at most at full size, of whose 22 layers each takes nine."""
     counted = list(count_all(small_checkpoint_3, torch.bfloat16, [streams], [100]))
     assert asked(counted).items() <= WAITS.items()
+    assert max(launches(counted, "vocoder")) <= 260
     (steps,) = set(launches(counted, "estimator"))
     layers = DitSizes.infer(Weights.read(small_checkpoint_3 / "flow.pt", CPU, torch.float32, "CosyVoice3"))
     assert steps + 9 * (22 - layers.estimator_layers) <= 260

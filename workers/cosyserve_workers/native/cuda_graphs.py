@@ -80,6 +80,10 @@ class Graphs:
         COUNTS["graph_fallbacks"] += 1
         return step()
 
+    def places(self, shape: Hashable) -> Sequence[Tensor] | None:
+        """Where the graph of a shape reads, for those who can write there what they will `call` it with."""
+        return self._places[shape].tensors if shape in self._places else None
+
     def call(self, shape: Hashable, given: Sequence[Tensor], program: Program) -> tuple[Tensor, ...]:
         """Run a program on tensors, in places of its own; before `seal`, with a graph made for the shape.
 
@@ -104,8 +108,8 @@ class _Places:
 
     def put(self, given: Sequence[Tensor]) -> None:
         for place, last, tensor in zip(self.tensors, self._last, given, strict=True):
-            # All steps of a solve hear the same.
-            if tensor is not last:
+            # All steps of a solve hear the same. And some is there already.
+            if tensor is not last and tensor is not place:
                 place.copy_(tensor)
         self._last = list(given)
 

@@ -14,7 +14,7 @@ from cosyserve_workers.mel_stretch import Stretch  # noqa: E402
 from cosyserve_workers.native.cuda_graphs import COUNTS  # noqa: E402
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3  # noqa: E402
 from cosyserve_workers.native.vocoder import program  # noqa: E402
-from cosyserve_workers.native.vocoder.program import Carried, Numbers  # noqa: E402
+from cosyserve_workers.native.vocoder.program import Given, Numbers  # noqa: E402
 from cosyserve_workers.native.vocoder.reach import Span  # noqa: E402
 from cosyserve_workers.native.vocoder.stream import Vocoder, VocoderStep  # noqa: E402
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME  # noqa: E402
@@ -74,10 +74,9 @@ class Seen:
         self.shapes: set[Any] = set()
         self._run = vocoder._program.run
 
-    def __call__(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> Any:
-        tensors = (mel, numbers, *carried)
-        self.shapes.add((shape, *((tuple(one.shape), one.dtype) for one in tensors)))
-        return self._run(shape, mel, numbers, carried)
+    def __call__(self, shape: Shape, given: Given) -> Any:
+        self.shapes.add((shape, *((tuple(one.shape), one.dtype) for one in given)))
+        return self._run(shape, given)
 
 
 @pytest.fixture(scope="module", params=[COSYVOICE2, COSYVOICE3], ids=["2", "3"])
@@ -129,10 +128,9 @@ def declared(windows: Windows) -> Sequence[Any]:
     return [
         (
             windows.shape,
-            ((rows, 80, windows.shape.frames), torch.float32),
+            ((80, rows, windows.shape.frames), torch.float32),
             ((rows, len(Numbers._fields)), torch.int64),
-            ((rows, windows.reach.carried), torch.float64),
-            ((rows,), torch.float64),
+            ((rows, 1 + windows.reach.carried), torch.float64),
         )
         for rows in BUCKETS
     ]
@@ -147,7 +145,7 @@ def test_company_changes_nothing(vocoder: Vocoder) -> None:
     got = vocoder.advance([others[0], VocoderStep(beside, mel[:, :200], final=False), others[1]])[1]
     assert got.shape == wanted.shape
     assert (got - wanted).abs().max() / wanted.abs().max() < 1e-4
-    assert torch.allclose(alone.carried.turns, beside.carried.turns)
+    assert torch.allclose(alone.carried[0], beside.carried[0])
     assert (alone.known, alone.given) == (beside.known, beside.given) == (200, 200 - vocoder._windows.reach.right)
 
 

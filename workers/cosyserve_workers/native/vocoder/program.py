@@ -1,6 +1,5 @@
 """The vocoder's program: a batch of windows of one shape, with what their streams carry, to sound."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,15 +15,17 @@ _LOUDNESS = -5.0
 """Of a mel that graphs are tried with: what is between silence and a shout."""
 
 
-class Carried(NamedTuple):
-    """What streams carry from window to window, the same size for each.
+class Given(NamedTuple):
+    """What a batch of windows is made of.
 
-    pitch: [b, reach.carried] float64, Hz of the next window's first frames. turns: [b] float64, as `source.Places`,
-    before the first of them.
+    mel: [mels, b, frames], 0 where there is no signal. numbers: [b, 6], as `Numbers`. carried: [b, 1 + reach.carried]
+    float64, what streams carry from window to window: turns as in `source.Places` before the window's first frame, and
+    the first frames' pitch in Hz.
     """
 
-    pitch: Tensor
-    turns: Tensor
+    mel: Tensor
+    numbers: Tensor
+    carried: Tensor
 
 
 class Numbers(NamedTuple):
@@ -61,42 +62,38 @@ class Program:
                 self.rehearse(windows.shape, rows)
             self._graphs.seal()
 
+    def places(self, rows: int) -> Given | None:
+        """Where so many windows' graph reads. What lies there already is not copied by `run`."""
+        places = self._graphs.places(rows) if self._graphs else None
+        return Given(*places) if places else None
+
     @torch.inference_mode()
-    def run(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
-        """mel: [b, mels, frames], 0 where there is no signal. numbers: [b, 6], as `Numbers`.
-
-        Returns sound [b, 480 kept], of which the first `given` frames are right, and what is carried on.
-        """
+    def run(self, shape: Shape, given: Given) -> tuple[Tensor, Tensor]:
+        """Returns sound [b, 480 kept], of which the first `given` frames are right, and what is carried on."""
         if self._graphs is None:
-            return self._run(shape, mel, numbers, carried)
-
-        def program(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            mel, numbers, *carried = tensors
-            sound, after = self._run(shape, mel, numbers, Carried(*carried))
-            return sound, *after
-
-        results = self._graphs.call(len(mel), [mel, numbers, *carried], program)
-        sound, *after = (result.clone() for result in results)
-        return sound, Carried(*after)
+            return self._run(shape, given)
+        results = self._graphs.call(len(given.numbers), given, lambda places: self._run(shape, Given(*places)))
+        sound, carried = (result.clone() for result in results)
+        return sound, carried
 
     def rehearse(self, shape: Shape, rows: int) -> None:
         """Run a batch of noise in the midst of streams."""
         device = self._hift.device
         dice = torch.Generator().manual_seed(rows)
-        mel = torch.randn((rows, self._hift.sizes.mels, shape.frames), generator=dice) + _LOUDNESS
+        mel = torch.randn((self._hift.sizes.mels, rows, shape.frames), generator=dice) + _LOUDNESS
         numbers = Numbers(0, 0, 0, shape.frames, shape.kept.end - shape.kept.start, 1)
-        pitch = torch.full((rows, self._reach.carried), 100.0, dtype=torch.float64, device=device)
-        carried = Carried(pitch, pitch.new_zeros(rows))
-        self.run(shape, mel.to(device), torch.tensor([numbers] * rows, device=device), carried)
+        carried = torch.full((rows, 1 + self._reach.carried), 100.0, dtype=torch.float64, device=device)
+        self.run(shape, Given(mel.to(device), torch.tensor([numbers] * rows, device=device), carried))
 
-    def _run(self, shape: Shape, mel: Tensor, numbers: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
-        frame, noise, _, _, given, carries = numbers.unbind(1)
+    def _run(self, shape: Shape, given: Given) -> tuple[Tensor, Tensor]:
+        mel, numbers, carried = given.mel.transpose(0, 1), given.numbers, given.carried
+        frame, noise, _, _, heard, carries = numbers.unbind(1)
         ends = MaskedEnds(self._masks, numbers[:, 2:4]) if self._masks else UNMASKED
         fresh = self._hift.pitch(mel, ends)
-        pitch = self._joined(shape, carried.pitch, fresh, carries)
-        source, turns = self._source.make(pitch, Places(carried.turns, frame, noise))
+        pitch = self._joined(shape, carried[:, 1:], fresh, carries)
+        source, turns = self._source.make(pitch, Places(carried[:, 0], frame, noise))
         sound = self._hift.decode(mel, source, shape.kept, ends)
-        return sound, self._carry(shape, pitch, turns, given)
+        return sound, self._carry(shape, pitch, turns, heard)
 
     def _joined(self, shape: Shape, carried: Tensor, fresh: Tensor, carries: Tensor) -> Tensor:
         """[b, frames] float64: what was settled before as it was then."""
@@ -107,10 +104,11 @@ class Program:
         settled = torch.where(carries[:, None].bool(), carried[:, absent:], fresh[:, :count])
         return torch.cat([settled, fresh[:, count:]], dim=1)
 
-    def _carry(self, shape: Shape, pitch: Tensor, turns: Tensor, given: Tensor) -> Carried:
+    def _carry(self, shape: Shape, pitch: Tensor, turns: Tensor, given: Tensor) -> Tensor:
         # Where the next window begins in this one.
         begins = given[:, None] + (shape.kept.start - self._reach.left)
-        places = begins + self._settled
-        return Carried(
-            pitch.gather(1, places.clamp_(0, pitch.shape[1] - 1)), turns.gather(1, begins.clamp_(min=0)).frac_()[:, 0]
-        )
+        places = (begins + self._settled).clamp_(0, pitch.shape[1] - 1)
+        carried = pitch.new_empty(len(pitch), 1 + self._reach.carried)
+        torch.gather(pitch, 1, places, out=carried[:, 1:])
+        torch.frac(turns.gather(1, begins.clamp_(min=0)), out=carried[:, :1])
+        return carried

@@ -18,7 +18,7 @@ from cosyserve_workers.native.kernels.noise import key_of
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from cosyserve_workers.native.vocoder.causal_source import SteppedSource
 from cosyserve_workers.native.vocoder.hift import Hift
-from cosyserve_workers.native.vocoder.program import Carried, Numbers, Program
+from cosyserve_workers.native.vocoder.program import Given, Numbers, Program
 from cosyserve_workers.native.vocoder.source import HarmonicSource, Source
 from cosyserve_workers.native.vocoder.weights import SAMPLES_PER_FRAME, HiftWeights
 from cosyserve_workers.native.vocoder.windows import REACHES, Shape, Window, Windows
@@ -26,11 +26,11 @@ from cosyserve_workers.native.vocoder.windows import REACHES, Shape, Window, Win
 
 @dataclass(slots=True)
 class VocoderStream:
-    """One segment's state. mel: [mels, reach], the last frames, noughts before the first. carried: of one row."""
+    """One segment's state. mel: [mels, reach], the last frames, noughts before the first. carried: a row of `Given`."""
 
     noise_key: int
     mel: Tensor
-    carried: Carried
+    carried: Tensor
     known: int = 0
     """How many frames came."""
     given: int = 0
@@ -53,6 +53,7 @@ class Vocoder:
         self._hift = hift
         self._source = source
         self._program = Program(hift, source, self._windows)
+        self._nothing = torch.zeros(hift.sizes.mels, 1, device=hift.device)
 
     def record(self, record: Record) -> None:
         """Take graphs from now on, before the first stream."""
@@ -82,14 +83,14 @@ class Vocoder:
     def open(self, seed: int) -> VocoderStream:
         """A new segment."""
         reach, device = self._windows.reach, self._hift.device
-        pitch = torch.zeros(reach.carried + 1, dtype=torch.float64, device=device)
+        carried = torch.zeros(1 + reach.carried, dtype=torch.float64, device=device)
         mel = torch.zeros(self._hift.sizes.mels, reach.left + reach.right, device=device)
-        return VocoderStream(key_of(seed), mel, Carried(pitch[1:], pitch[0]))
+        return VocoderStream(key_of(seed), mel, carried)
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[VocoderStep]) -> list[Tensor]:
         """Decode what has enough context by now. Returns for each step its audio, [n] float32; n may be 0."""
-        heard = _Heard(steps)
+        heard = _Heard(steps, self._nothing)
         self.reserve(max(step.stream.known for step in steps))
         cut = [self._windows.cut(step.stream.given, step.stream.known, final=step.final) for step in steps]
         audio: list[list[Tensor]] = [[] for _ in steps]
@@ -105,11 +106,12 @@ class Vocoder:
     def _make(self, shape: Shape, batch: Sequence["_Row"], heard: "_Heard") -> list[Tensor]:
         """Make sound of some windows, each of another stream, and have the streams carry on from there."""
         filled = self._windows.filled(batch)
-        mel, numbers = heard.windows(filled, [self._numbers(row) for row in filled])
-        carried = Carried(*map(torch.stack, zip(*(row.stream.carried for row in filled), strict=True)))
-        sound, after = self._program.run(shape, mel, numbers, carried)
-        for index, row in enumerate(batch):
-            row.stream.carried = Carried(after.pitch[index], after.turns[index])
+        places = self._program.places(len(filled))
+        mel, numbers = heard.windows(filled, [self._numbers(row) for row in filled], places and places.mel)
+        carried = torch.stack([row.stream.carried for row in filled], out=places and places.carried)
+        sound, after = self._program.run(shape, Given(mel, numbers, carried))
+        for row, carried in zip(batch, after, strict=False):
+            row.stream.carried = carried
             row.stream.given += row.window.given
         return [sound[index, : row.window.given * SAMPLES_PER_FRAME] for index, row in enumerate(batch)]
 
@@ -133,11 +135,13 @@ class _Row(NamedTuple):
 
 
 class _Heard:
-    """The mel of all steps side by side, which windows are taken from at one go. The streams remember its end."""
+    """The mel of all steps side by side, which windows are taken from at one go. The streams remember its end.
 
-    def __init__(self, steps: Sequence[VocoderStep]) -> None:
-        # What lies beyond a signal's ends is the first frame.
-        parts = [steps[0].mel.new_zeros(len(steps[0].mel), 1)]
+    nothing: [mels, 1], what lies beyond a signal's ends.
+    """
+
+    def __init__(self, steps: Sequence[VocoderStep], nothing: Tensor) -> None:
+        parts = [nothing]
         self._begins: list[int] = []
         columns, ends = 1, []
         for stream, mel, _ in steps:
@@ -150,15 +154,17 @@ class _Heard:
             stream.known += mel.shape[1]
             stream.mel = self._mel[:, end - stream.mel.shape[1] : end]
 
-    def windows(self, rows: Sequence[_Row], numbers: Sequence[Numbers]) -> tuple[Tensor, Tensor]:
-        """Windows of one shape: mel [b, mels, frames], 0 where there is no signal, and `numbers` on the device."""
+    def windows(self, rows: Sequence[_Row], numbers: Sequence[Numbers], into: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Windows of one shape: mel as in `Given`, which is put `into` that, and `numbers` on the device."""
         count = len(rows)
         columns = [column for row, ours in zip(rows, numbers, strict=True) for column in self._columns(row, ours)]
         told = torch.tensor([number for ours in numbers for number in ours] + columns)
         told = told.to(self._mel.device, non_blocking=True)
         told, there = told.tensor_split([count * len(Numbers._fields)])
-        mel = self._mel.index_select(1, there).unflatten(1, (count, -1))
-        return mel.transpose(0, 1), told.view(count, -1)
+        if into is None:
+            into = self._mel.new_empty(len(self._mel), count, len(there) // count)
+        torch.index_select(self._mel, 1, there, out=into.view(len(into), -1))
+        return into, told.view(count, -1)
 
     def _columns(self, row: _Row, numbers: Numbers) -> list[int]:
         begin, frames = self._begins[row.step] + row.window.start, row.window.shape.frames
