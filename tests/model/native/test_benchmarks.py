@@ -11,7 +11,10 @@ import pytest
 pytest.importorskip("torch")
 import torch
 from benchmarks.floors import Floors, Machine
+from benchmarks.native import OURS, QUICK
+from benchmarks.native import Bench as Comparison
 from benchmarks.native_trace import Floor
+from benchmarks.takes import Take
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -124,6 +127,13 @@ def test_the_comparison_runs(small_checkpoint: Path, library_path: Path) -> None
     assert all(ratio > 0 for ratio in ratios)
     assert min(ratios[:2]) <= ratios[2] <= max(ratios[:2])
     assert "GiB resident" in report[rows[-1]][1]
+
+
+def test_a_side_that_is_not_done_in_time_is_named(tmp_path: Path) -> None:
+    """No process begins and loads within a hundredth of a second."""
+    comparison = Comparison(tmp_path, "", QUICK, rounds=1, threads=1, precision="fp32", limit_s=0.01)
+    with pytest.raises(SystemExit, match=r"the side native was not done within 0.01 s \(--limit-s\)"):
+        comparison.side(OURS, [Take(25, 25)], 1.0)
 
 
 @pytest.mark.full
