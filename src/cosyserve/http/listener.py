@@ -44,4 +44,5 @@ def give_up_after(listener: socket.socket, timeout_s: float) -> None:
 
     A close waits for full buffers to empty, so nothing else would end that connection.
     """
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(KERNELS_PATIENCE * timeout_s * 1000)))
+    milliseconds = min(max(1, int(KERNELS_PATIENCE * timeout_s * 1000)), 2**31 - 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -18,7 +18,11 @@ def test_accepted_connections_send_each_chunk_at_once_and_give_up_on_who_reads_n
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 12_500
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
+
+
+def test_a_patience_beyond_what_a_kernel_has_is_taken() -> None:
+    listen(Settings.model_validate({"server": {"port": 0, "client_stall_timeout_s": 1e9}})).close()
 
 
 def test_a_taken_port_is_told_in_one_line(settings: Settings) -> None:
