@@ -45,7 +45,7 @@ collect_ignore_glob = [
 
 LONGEST_ID = 60
 """Characters of a value that are in a test's name."""
-WAIT = ("fuzz", "http", "process")
+WAIT = ("cluster", "fuzz", "http", "process")
 """Where the tests that wait as much as they compute are."""
 
 
@@ -74,4 +74,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _place(item: pytest.Item) -> str:
-    return str(item.path.relative_to(Path(__file__).parent))
+    place = str(item.path.relative_to(Path(__file__).parent))
+    # One cluster at a time: it takes memory and processes as if the machine were its own.
+    return "cluster" if place.startswith("cluster") else place
