@@ -1,4 +1,4 @@
-"""An engine that speaks at the pace of speech: `benchmarks.paced:create`, for `benchmarks.streams`.
+"""Engines that speak at the pace of speech: `benchmarks.paced:create`, for `benchmarks.streams`, and `:in_threads`.
 
 A request's text says how: `40 12` is a piece of 40 ms every 40 ms, for twelve seconds.
 
@@ -98,3 +98,23 @@ class Course:
 def create(config: EngineConfig) -> Paced:
     """The engine's factory."""
     return Paced(config)
+
+
+class InThreads(Paced):
+    """For tens of streams, wherever it runs: each sleeps in a thread of its own, as a real engine's wait in theirs."""
+
+    def stream(self, request: Synthesize, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.float32]]:
+        """A piece when it is due."""
+        piece_ms, seconds = map(int, request.text.rstrip(".").split())
+        piece = np.zeros(SAMPLE_RATE * piece_ms // 1000, np.float32)
+        course = Course(request.job_id, piece_ms / 1000, 1000 * seconds // piece_ms)
+        yield piece
+        while course.sent <= course.last and not cancelled():
+            time.sleep(max(0, course.due_at() - time.monotonic()))
+            course.sent += 1
+            yield piece
+
+
+def in_threads(config: EngineConfig) -> InThreads:
+    """Its factory."""
+    return InThreads(config)
