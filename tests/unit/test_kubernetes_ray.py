@@ -1,5 +1,6 @@
 """What is in deploy/kubernetes/overlays/ray and deploy/ray: KubeRay, Kubernetes and Serve take it, and it agrees."""
 
+import shlex
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from cosyserve.cluster.arguments import planned
 from cosyserve.cluster.names import APPLICATION, ENGINE, FRONT
 from cosyserve.http.routes import health
+from cosyserve.http.server import END_S
 from cosyserve.settings.loading import load_settings
 from tests.serving import ROOT
 from tests.unit.test_kubernetes import (
@@ -223,6 +225,18 @@ def test_the_settings_are_one(service: Resource, application: Resource, group: R
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert settings.server.api_keys_file == Path(mounts["keys"]) / "keys"
     assert application["args"]["config"] == str(Path(mounts["config"]) / "config.toml")
+
+
+def test_a_pod_that_goes_is_drained_and_its_streams_have_time_to_end(group: Resource) -> None:
+    scripts = pytest.importorskip("ray.scripts.scripts", reason="Ray is not installed")
+    pod = group["template"]["spec"]
+    (container,) = pod["containers"]
+    *_, script = container["lifecycle"]["preStop"]["exec"]["command"]
+    drain, _, wait = script.partition("; sleep ")
+    context = scripts.drain_node.make_context("drain-node", shlex.split(drain)[2:])
+    assert context.params["reason_message"]
+    assert int(wait) >= load_settings(RAY / "config.toml").server.shutdown_grace_s
+    assert pod["terminationGracePeriodSeconds"] >= int(wait) + END_S
 
 
 def test_clients_and_probes_reach_the_front(service: Resource, group: Resource) -> None:
