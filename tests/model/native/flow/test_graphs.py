@@ -128,6 +128,7 @@ def test_what_no_graph_was_made_for_runs_without_and_is_counted(flow: Flow, plai
 
 
 @pytest.mark.full
+@pytest.mark.timeout(2400)
 def test_all_numbers_of_rows(small_checkpoint: Path, plain: Flow) -> None:
     recorder = Recorder()
     flow = load(small_checkpoint, recorder, BUCKETS)
