@@ -60,8 +60,9 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together when they are dealt to processes (see the Makefile's `test`), and which come first.
 
-    A file is a group: its fixtures are made once. Groups that compute and groups that wait are dealt in turn, so that
-    there is always one to use the processor; last come those of tests/unit, which are short.
+    A file is a group: its fixtures are made once. Those of the CosyVoice library, which takes long to load, are one.
+    Groups that compute and groups that wait are dealt in turn, so that there is always one to use the processor; last
+    come those of tests/unit, which are short.
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_place(item)))
@@ -76,4 +77,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _place(item: pytest.Item) -> str:
     place = str(item.path.relative_to(Path(__file__).parent))
     # One cluster at a time: it takes memory and processes as if the machine were its own.
-    return "cluster" if place.startswith("cluster") else place
+    return next((whole for whole in ("cluster", "model/cosyvoice") if place.startswith(whole)), place)

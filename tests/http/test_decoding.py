@@ -132,6 +132,7 @@ class TestLosses:
         lines = hostile.output()[seen:].splitlines()
         assert [line for line in lines if not (line.startswith("{") and line.endswith("}"))] == []
 
+    @pytest.mark.full
     def test_a_hundred_uploads_leave_nothing_behind(self, hostile: Server) -> None:
         with ThreadPoolExecutor(HELPERS) as threads:
 

@@ -8,6 +8,8 @@ import pytest
 from tests.http.browser import DONE, NewReader, Reader
 from tests.serving import Server
 
+pytestmark = pytest.mark.full
+
 IPHONE_13 = {
     "viewport": {"width": 390, "height": 664},
     "device_scale_factor": 3,

@@ -9,6 +9,8 @@ from tests.engines import CHUNK_SAMPLES, expected_pcm
 from tests.http.browser import DONE, SPEAKING, STOPPED, Reader, samples, sounding
 from tests.serving import Script, wait_for
 
+pytestmark = pytest.mark.full
+
 # Where a lane of the picture has a colour of the page: columns, from 0 to 1 of the width.
 _COLUMNS_OF = """([colour, lane]) => {
   const canvas = document.getElementById("course"), { width, height } = canvas;

@@ -26,7 +26,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield service
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.full)])
 def new_server(request: pytest.FixtureRequest, tmp_path: Path) -> NewServer:
     """Makes servers, by their names, with the same store."""
     voices: dict[str, Any] = {"dir": str(tmp_path / "voices")}

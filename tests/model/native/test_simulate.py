@@ -27,7 +27,7 @@ from cosyserve_workers.native.models import ModelFolder  # noqa: E402
 from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
 from cosyserve_workers.native.utterances import Drawn, Request, Segment, Sound, Voice  # noqa: E402
-from tests.model.conftest import ROOT, first  # noqa: E402
+from tests.model.conftest import ROOT  # noqa: E402
 
 MACHINE = Room(torch.device("cpu"), free=2**50, total=2**51)
 pytestmark = pytest.mark.timeout(900)
@@ -105,16 +105,15 @@ class Both:
         return solving
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("way", "prompt"),
-    first(
-        [
-            (dataclasses.replace(plan(3, 100, 3), steps_behind=1, tracks=2), 91),
-            (plan(3, 25, 1), 20),
-            (dataclasses.replace(plan(3, 100, 3), steps_behind=1), 91),
-            (plan(3, 25, 2), 100),
-        ]
-    ),
+    [
+        (dataclasses.replace(plan(3, 100, 3), steps_behind=1, tracks=2), 91),
+        (plan(3, 25, 1), 20),
+        (dataclasses.replace(plan(3, 100, 3), steps_behind=1), 91),
+        (plan(3, 25, 2), 100),
+    ],
     ids=["two tracks", "one chunk at a time", "long chunks", "two streams"],
 )
 def test_imagined_networks_do_what_real_ones_do(small_checkpoint: Path, way: Plan, prompt: int) -> None:

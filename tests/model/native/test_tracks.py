@@ -15,7 +15,6 @@ from cosyserve_workers.native.models import ModelFolder  # noqa: E402
 from cosyserve_workers.native.networks import Networks, Plan  # noqa: E402
 from cosyserve_workers.native.precision import Precision  # noqa: E402
 from cosyserve_workers.native.tracks import Aside, Track, Tracks  # noqa: E402
-from tests.model.conftest import first  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -81,7 +80,8 @@ def test_two_tracks_where_both_are_done_sooner(in_turn: float, at_once: float, t
     assert table.told()["tracks"].startswith(str(tracks))
 
 
-@pytest.mark.parametrize("tracks", first([2, 1]))
+@pytest.mark.full
+@pytest.mark.parametrize("tracks", [2, 1])
 def test_costs_are_measured_on_the_networks_themselves(small_checkpoint: Path, tracks: int) -> None:
     plan = Plan(2, 0, 25, solve_width=2, prefill_rows=64, tracks=tracks)
     with using_threads(1):

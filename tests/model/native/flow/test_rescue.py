@@ -64,6 +64,7 @@ def counted() -> int:
     return COUNTS["flow_overflows"]
 
 
+@pytest.mark.full
 def test_a_chunk_without_numbers_is_solved_again_and_nobody_else_hears_of_it(flows: tuple[Flow, Flow]) -> None:
     flow, spare = flows
     case = make_case(40, 90)

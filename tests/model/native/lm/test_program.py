@@ -171,6 +171,7 @@ def test_prompts_of_many_streams_in_one_prefill(subjects: dict[str, Subject], su
     assert together == alone
 
 
+@pytest.mark.full
 def test_fixed_sizes_are_recorded_at_load_and_never_again(model: LanguageModel) -> None:
     recorder = Recorder()
     heard = Heard(model)

@@ -149,11 +149,8 @@ def test_company_changes_nothing(vocoder: Vocoder) -> None:
     assert (alone.known, alone.given) == (beside.known, beside.given) == (200, 200 - vocoder._windows.reach.right)
 
 
-@pytest.mark.parametrize(
-    "vocoder",
-    [pytest.param(COSYVOICE2, marks=pytest.mark.full, id="2"), pytest.param(COSYVOICE3, id="3")],
-    indirect=True,
-)
+@pytest.mark.full
+@pytest.mark.parametrize("vocoder", [COSYVOICE2, COSYVOICE3], ids=["2", "3"], indirect=True)
 def test_each_number_of_windows_has_its_graph_from_the_beginning(
     vocoder: Vocoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
