@@ -74,7 +74,11 @@ class OtlpSpans:
         """A request has come."""
         from opentelemetry.trace import SpanKind
 
-        return OtlpSpan(self._tracer, self._tracer.start_span("request", _context(sent), kind=SpanKind.SERVER))
+        # All of a request by one clock: what is inside of another stays so, whatever the system's clock does meanwhile.
+        epoch_ns = time.time_ns() - _ns(time.monotonic())
+        began_ns = epoch_ns + _ns(time.monotonic())
+        span = self._tracer.start_span("request", _context(sent), kind=SpanKind.SERVER, start_time=began_ns)
+        return OtlpSpan(self._tracer, span, epoch_ns)
 
     def close(self) -> None:
         """Send what is left."""
@@ -85,21 +89,24 @@ class OtlpSpans:
 
 
 class OtlpSpan:
-    """One that is being recorded, or left out by the sampler; its trace is passed on in either case."""
+    """One that is being recorded, or left out by the sampler; its trace is passed on in either case.
 
-    def __init__(self, tracer: Any, span: Any) -> None:
+    epoch_ns: when time.monotonic() was 0, by the time of the day.
+    """
+
+    def __init__(self, tracer: Any, span: Any, epoch_ns: int) -> None:
         self._tracer = tracer
         self._span = span
+        self._epoch_ns = epoch_ns
         self.trace: Trace | None = _passed_on(span)
 
     def child(self, name: str) -> "OtlpSpan":
         """A part of it begins."""
-        return OtlpSpan(self._tracer, self._tracer.start_span(name, self._inside()))
+        return OtlpSpan(self._tracer, self._part(name, time.monotonic()), self._epoch_ns)
 
     def past(self, name: str, began_at: float, ended_at: float) -> None:
         """A part of it is over."""
-        part = self._tracer.start_span(name, self._inside(), start_time=_unix_ns(began_at))
-        part.end(_unix_ns(ended_at))
+        self._part(name, began_at).end(self._unix_ns(ended_at))
 
     def end(self, facts: Facts, error: str | None = None, name: str | None = None) -> None:
         """It is over."""
@@ -111,12 +118,15 @@ class OtlpSpan:
         if error is not None:
             self._span.set_attribute("error.type", error)
             self._span.set_status(StatusCode.ERROR)
-        self._span.end()
+        self._span.end(self._unix_ns(time.monotonic()))
 
-    def _inside(self) -> "Context":
+    def _part(self, name: str, began_at: float) -> Any:
         from opentelemetry.trace import set_span_in_context
 
-        return set_span_in_context(self._span)
+        return self._tracer.start_span(name, set_span_in_context(self._span), start_time=self._unix_ns(began_at))
+
+    def _unix_ns(self, monotonic_s: float) -> int:
+        return self._epoch_ns + _ns(monotonic_s)
 
 
 def _provider() -> "TracerProvider":
@@ -155,5 +165,5 @@ def _passed_on(span: Any) -> Trace:
     return Trace(f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags & 1:02x}", of.trace_state.to_header())
 
 
-def _unix_ns(monotonic_s: float) -> int:
-    return time.time_ns() - int((time.monotonic() - monotonic_s) * 1e9)
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)

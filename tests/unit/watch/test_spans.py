@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 import pytest
 from starlette.datastructures import Headers
@@ -9,6 +10,7 @@ from starlette.datastructures import Headers
 from cosyserve.protocol import Trace
 from cosyserve.watch.otlp import OtlpSpan, lack_of_spans, spans_of, wanted_endpoint
 from cosyserve.watch.spans import NoSpans, sent_trace
+from tests.serving import wait_for
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
@@ -104,6 +106,8 @@ class TestWanted:
 
 def test_a_collector_that_is_away_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    before = threading.enumerate()
     spans = spans_of(os.environ)
     span = spans.begin(Trace(PARENT))
     assert isinstance(span, OtlpSpan)
@@ -112,3 +116,5 @@ def test_a_collector_that_is_away_stops_nothing(monkeypatch: pytest.MonkeyPatch)
     span.child("part").end({})
     span.end({"nothing": None}, "broken")
     spans.close()
+    # It tries again at random times, which tests after this one would take for a use of theirs.
+    wait_for(lambda: set(threading.enumerate()) <= set(before), "nothing to be left of it")
