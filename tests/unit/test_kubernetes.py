@@ -4,7 +4,7 @@ import copy
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,15 @@ needs_kustomize = pytest.mark.skipif(
 )
 
 
-def of_kind(found: list[Resource], kind: str) -> Resource:
-    (resource,) = (resource for resource in found if resource["kind"] == kind)
+def only(found: Iterable[Any]) -> Resource:
+    """The one that there is."""
+    resource: Resource
+    (resource,) = found
     return resource
+
+
+def of_kind(found: list[Resource], kind: str) -> Resource:
+    return only(resource for resource in found if resource["kind"] == kind)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +67,7 @@ def pod(base: list[Resource]) -> Resource:
 
 @pytest.fixture(scope="module")
 def container(pod: Resource) -> Resource:
-    (container,) = pod["containers"]
-    found: Resource = container
-    return found
+    return only(pod["containers"])
 
 
 def check(found: list[Resource]) -> None:

@@ -26,6 +26,7 @@ from tests.unit.test_kubernetes import (
     mistyped,
     needs_kustomize,
     of_kind,
+    only,
     places,
     resources,
 )
@@ -38,8 +39,7 @@ SCHEMA = yaml.safe_load((Path(__file__).parent / "rayservice.schema.yaml").read_
 
 @pytest.fixture(scope="module")
 def service() -> Resource:
-    (found,) = resources((RAY / "rayservice.yaml").read_text(encoding="utf-8"))
-    return found
+    return only(resources((RAY / "rayservice.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,7 @@ def cluster(service: Resource) -> Resource:
 
 @pytest.fixture(scope="module")
 def group(cluster: Resource) -> Resource:
-    (found,) = cluster["workerGroupSpecs"]
-    group: Resource = found
-    return group
+    return only(cluster["workerGroupSpecs"])
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +59,7 @@ def application(service: Resource) -> Resource:
 
 
 def only_application(config: Resource) -> Resource:
-    (found,) = config["applications"]
-    application: Resource = found
-    return application
+    return only(config["applications"])
 
 
 def embedded(service: Resource) -> list[Resource]:

@@ -22,8 +22,8 @@ from cosyserve.protocol import (
     FromWorker,
     Synthesize,
 )
-from cosyserve.wire.handover import Handover
 from cosyserve_workers.engine import Engine, load_engine
+from cosyserve_workers.handover import Handover
 from cosyserve_workers.loop import Loop
 
 UNHANDLED_MESSAGES = 64

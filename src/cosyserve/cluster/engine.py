@@ -56,7 +56,7 @@ class Engine:
     async def speak(self, order: Order) -> AsyncIterator[list[Any]]:
         """`Begun`, then the worker's messages of this job, those that wait together. Closed early, it is cancelled."""
         request = await self._shelf.request(order)
-        yield [Begun(self._about["replica"], self._about["sample_rate"])]
+        yield [Begun(self._about["sample_rate"])]
         messages = self._streams.speak(request, order.request_id)
         try:
             async for some in messages:

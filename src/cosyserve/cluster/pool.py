@@ -155,26 +155,28 @@ class ClusterPool:
                 async with asyncio.timeout(LOOK_S):
                     await self._emptied.wait()
             if not self._fleet.ready:
-                self._send_home()
+                self._send_home(JobState.WAITING)
 
     async def close(self) -> None:
         """End every job; the replicas stay, they are Serve's."""
         self.stopping.set()
-        tasks = [*self._tasks.values(), *([self._watch] if self._watch else [])]
         self._send_home(JobState.WAITING, JobState.RUNNING)
         self.kill()
-        if tasks:
+        if tasks := self._all_tasks():
             await asyncio.wait(tasks)
 
     def kill(self) -> None:
         """End whatever runs, now."""
-        for task in [*self._tasks.values(), *([self._watch] if self._watch else [])]:
+        for task in self._all_tasks():
             task.cancel()
 
+    def _all_tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._tasks.values(), *([self._watch] if self._watch else [])]
+
     def _send_home(self, *states: JobState) -> None:
-        """Who is in one of these states, else who waits: there is nobody to wait for."""
+        """Who is in one of these states: there is nobody to wait for."""
         for job, task in self._tasks.items():
-            if job.state in (states or (JobState.WAITING,)):
+            if job.state in states:
                 self._end(job, Stopping("the service stopped before the audio was made"))
                 task.cancel()
 

@@ -78,7 +78,7 @@ class VoiceStore:
         self._lock = threading.Lock()
         self._shelf = open_shelf(settings)
         self._catalogue = Catalogue(self._shelf)
-        self._prompts = PromptCache(settings.max_cached_bytes)
+        self._prompts = PromptCache[Prompt](settings.max_cached_bytes)
 
     async def in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:
         """Call a method that decodes, a few at a time: it may have to wait, and streams need threads as well."""
@@ -177,7 +177,7 @@ class VoiceStore:
             self._check_reach()
             self._check_room(name)
             self._keep(voice, upload.audio)
-        self._prompts.put(voice.digest, prompt)
+        self._prompts.put(voice.digest, prompt, prompt.samples.nbytes)
         return voice
 
     def delete(self, name: str) -> Voice:
@@ -225,7 +225,7 @@ class VoiceStore:
             raise NoHelper(f"the stored voice {voice.name!r}: {error.message}") from error
         except InvalidPrompt as error:
             raise self._unreadable(self._entry(name), error.message) from error
-        self._prompts.put(voice.digest, prompt)
+        self._prompts.put(voice.digest, prompt, prompt.samples.nbytes)
         return voice, prompt
 
     def cached_prompt(self, name: str) -> tuple[Voice, Prompt] | None:

@@ -54,7 +54,7 @@ class Here:
     async def messages(self, order: Order) -> AsyncGenerator[list[Any], None]:
         async with self._room:
             dies, self.deaths = self.deaths > 0, max(0, self.deaths - 1)
-            yield [Begun("one", 24_000)]
+            yield [Begun(24_000)]
             said = self.replica.speak(await self.shelf.request(order), order.request_id)
             sent = 0
             try:

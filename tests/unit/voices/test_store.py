@@ -252,17 +252,17 @@ class TestMemory:
         assert store(folder, preload=("Bob", "nobody")).cached_prompt("bob") is not None
 
     def test_the_cache_is_bounded_and_keeps_what_is_used(self) -> None:
-        cache = PromptCache(8_000)
+        cache = PromptCache[Prompt](8_000)
         for number in range(5):
-            cache.put(str(number), Prompt(np.zeros(1_000, np.float32), 16_000, ""))
+            cache.put(str(number), Prompt(np.zeros(1_000, np.float32), 16_000, ""), 4_000)
             assert cache.held_bytes <= 8_000
             cache.get("0")
         assert cache.get("0") is not None
         assert [str(number) for number in range(5) if cache.get(str(number))] == ["0", "4"]
 
     def test_one_that_is_larger_than_the_cache(self) -> None:
-        cache = PromptCache(1)
-        cache.put("a", Prompt(np.zeros(1_000, np.float32), 16_000, ""))
+        cache = PromptCache[Prompt](1)
+        cache.put("a", Prompt(np.zeros(1_000, np.float32), 16_000, ""), 4_000)
         assert (cache.get("a"), cache.held_bytes) == (None, 0)
 
     def test_a_store_without_a_cache_works(self, store: Store, folder: Path) -> None:

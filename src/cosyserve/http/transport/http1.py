@@ -112,9 +112,9 @@ class Http1(H11Protocol):
 
     def _state(self, request: h11.Request) -> ConnectionState:
         """What its scope begins with."""
-        in_chunks = request.http_version == b"1.1" and request.method != b"HEAD"
-        way = straight.Straight(self, self.keep_alive_requests, self._inlet)
-        return ConnectionState({straight.KEY: way} if in_chunks else {})
+        if request.http_version != b"1.1" or request.method == b"HEAD":
+            return ConnectionState({})
+        return ConnectionState({straight.KEY: straight.Straight(self, self.keep_alive_requests, self._inlet)})
 
     def _plumbing(self) -> tuple[Any, ...]:
         """What Hypercorn's streams are made of."""

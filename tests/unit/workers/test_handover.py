@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from cosyserve.protocol import Chunk, FromWorker, Heartbeat
-from cosyserve.wire.handover import Handover
+from cosyserve_workers.handover import Handover
 from tests.serving import DEADLINE_S, wait_for
 
 DEPTH = 4
