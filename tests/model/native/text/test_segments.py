@@ -1,5 +1,6 @@
 """Segments and token ids, against the CosyVoice library's own front end."""
 
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from cosyserve.protocol import SOUNDS
 from cosyserve_workers.engine import LoadError
-from cosyserve_workers.native.text.segments import TextFrontEnd
+from cosyserve_workers.native.text.segments import TextFrontEnd, spell_digits
 from cosyserve_workers.native.text.tokenizer import CONTROL_TOKENS, TextTokenizer
 from tests.model.texts import TEXTS
 
@@ -46,6 +47,30 @@ def library(small_checkpoint: Path, library_path: Path) -> Any:
 
 def test_there_are_a_hundred_texts() -> None:
     assert len(set(TEXTS)) == 100
+
+
+@pytest.mark.parametrize("power", range(36))
+def test_digits_are_read_as_the_library_reads_them(power: int) -> None:
+    import inflect
+
+    spell = inflect.engine()
+    randomly = random.Random(power)
+    for number in (10**power, 10**power + 1, *(randomly.randrange(10**power, 10 ** (power + 1)) for _ in range(20))):
+        assert spell_digits(f"x{number}y") == f"x{spell.number_to_words(str(number))}y"
+
+
+@pytest.mark.parametrize("digits", ["007", "000", "x²", "3²4", "٣٠", "1" * 37, "1" + "0" * 36])
+def test_so_are_odd_ones(digits: str, library: Any) -> None:
+    from cosyvoice.utils.frontend_utils import spell_out_number
+
+    if len(digits) <= 36:
+        assert spell_digits(digits) == spell_out_number(digits, library.inflect_parser)
+    else:  # upstream's own call fails there
+        assert spell_digits(digits) == library.inflect_parser.number_to_words(digits, group=1)
+
+
+def test_no_number_is_too_long() -> None:
+    assert spell_digits("2" * 5000).split(", ") == ["two"] * 5000
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -104,8 +129,8 @@ def test_texts_the_library_chokes_on_are_spoken(text: str, segments: list[str], 
     assert front_end.segments(text) == segments
 
 
-def test_numbers_without_a_name_are_spelled_digit_by_digit(front_end: TextFrontEnd) -> None:
-    words = front_end._spell_digits("4" * 40)
+def test_numbers_without_a_name_are_spelled_digit_by_digit() -> None:
+    words = spell_digits("4" * 40)
     assert words == ", ".join(["four"] * 40)
 
 

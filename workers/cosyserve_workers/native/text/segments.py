@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
-import inflect
 import wetext
+from num2words import num2words
 
 from cosyserve_workers.native.text.tokenizer import TextTokenizer, without_control_tokens
 from cosyserve_workers.text import any_of, shielded
@@ -30,6 +30,8 @@ _CHINESE_MARKS = "。？！；：、.?!;:"
 _ENGLISH_MARKS = ".?!;:"
 _CLOSING_QUOTES = ('"', "”")
 _CHINESE_REPLACEMENTS = (("²", "平方"), ("³", "立方"), (".", "。"), (" - ", "，"))
+_MOST_FIGURES = 36
+"""Longer numbers are read figure by figure: upstream, which has no words for them, fails."""
 _DROPPED = str.maketrans("", "", "（）【】`")
 
 
@@ -45,8 +47,7 @@ class TextFrontEnd:
         self._hidden = (any_of(tokenizer.hidden),) if tokenizer.hidden else ()
         self._chinese = wetext.Normalizer(remove_erhua=False)
         self._english = wetext.Normalizer()
-        self._spell = inflect.engine()
-        self._lock = threading.Lock()  # neither wetext nor inflect says that threads may share it
+        self._lock = threading.Lock()  # wetext does not say that threads may share it
 
     def segments(self, text: str) -> list[str]:
         """Return what is to be spoken, in order, each segment for one run of the model.
@@ -75,18 +76,24 @@ class TextFrontEnd:
         with self._lock:
             if CHINESE.search(text):
                 return restored(_tidy_chinese(_in_words(self._chinese, hidden)))
-            return restored(self._spell_digits(_in_words(self._english, hidden)))
+            return restored(spell_digits(_in_words(self._english, hidden)))
 
-    def _spell_digits(self, text: str) -> str:
-        """Spell out what digits wetext has left (upstream: `spell_out_number`)."""
-        runs = ((digits, "".join(run)) for digits, run in groupby(text, str.isdigit))
-        return "".join(self._words(run) if digits else run for digits, run in runs)
 
-    def _words(self, digits: str) -> str:
-        try:
-            return str(self._spell.number_to_words(digits))
-        except inflect.NumOutOfRangeError:  # from 10 ** 36 on there are no words for it
-            return str(self._spell.number_to_words(digits, group=1))
+def spell_digits(text: str) -> str:
+    """Spell out what digits wetext has left (upstream: `spell_out_number`)."""
+    runs = ((digits, "".join(run)) for digits, run in groupby(text, str.isdigit))
+    return "".join(_words(run) if digits else run for digits, run in runs)
+
+
+def _words(digits: str) -> str:
+    """A number in the words of inflect, which upstream asks and which takes seconds to import.
+
+    Raised figures, which are digits too, are left out, and say nought where they are alone.
+    """
+    figures = "".join(str(int(digit)) for digit in digits if digit.isdecimal()).lstrip("0") or "0"
+    if len(figures) <= _MOST_FIGURES:
+        return str(num2words(int(figures)))
+    return ", ".join(num2words(int(figure)) for figure in figures)
 
 
 def _in_words(normaliser: wetext.Normalizer, text: str) -> str:
