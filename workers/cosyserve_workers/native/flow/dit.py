@@ -51,7 +51,8 @@ class _Block(NamedTuple):
 class Dit:
     """As `Estimator`, with all that depends on neither voice nor text worked out beforehand.
 
-    Products are in the weights' dtype; norms, gates and what they add to are float32. times: at each Euler step.
+    Products between its ends are in the weights' dtype, the ends in `weights.outer_dtype`; norms, gates and what they
+    add to are float32. times: at each Euler step.
     """
 
     def __init__(self, weights: Weights, sizes: DitSizes, times: Tensor, kernels: Kernels) -> None:
@@ -61,8 +62,9 @@ class Dit:
         self._kernels = kernels
         self._dtype = weights.dtype
         self._rates = exact.take("rotary_embed.inv_freq", sizes.head_width // 2)
-        entry = estimator.take("input_embed.proj.weight", sizes.channels, MEL_BINS + CONDITION_CHANNELS)
-        self._entry_bias = estimator.take("input_embed.proj.bias", sizes.channels)
+        outer = estimator.outer()
+        entry = outer.take("input_embed.proj.weight", sizes.channels, MEL_BINS + CONDITION_CHANNELS)
+        self._entry_bias = outer.take("input_embed.proj.bias", sizes.channels)
         mel, prompt, mean, speaker = entry.split(MEL_BINS, dim=1)
         self._mel = Linear(mel.contiguous())
         self._condition = Linear(torch.cat([mean, speaker, prompt], dim=1), self._entry_bias)
@@ -84,7 +86,7 @@ class Dit:
         First a scale and a shift of the first norm; then, of what each half of a block adds, its gate, and scale and
         shift of the norm that follows.
         """
-        self._to_mel = estimator.linear("proj_out", MEL_BINS, sizes.channels)
+        self._to_mel = outer.linear("proj_out", MEL_BINS, sizes.channels)
 
     def hear(self, condition: Tensor, left: Tensor, layout: Layout) -> tuple[Heard, Tensor]:
         """As `Estimator.hear`: [2, frames, width] float32. Nothing looks back."""
@@ -99,7 +101,7 @@ class Dit:
     def velocity(self, shifts: Tensor, mel: Tensor, left: Left, batch: Batch) -> tuple[Tensor, Left]:
         """As `Estimator.velocity`."""
         (heard,) = batch.heard
-        x = heard + self._mel(mel.to(self._dtype))
+        x = heard + self._mel(mel)
         near, lefts = x.to(self._dtype), []
         for convolution, remembered in zip(self._near, left.others.chunk(2, dim=3), strict=True):
             near, kept = batch.layout.convolve(near, remembered, convolution)
@@ -107,7 +109,7 @@ class Dit:
         # In place from here on: what was heard is not ours.
         x = x + near
         x = self._transform(x, shifts, batch)
-        return self._to_mel(x), Left(left.mel, torch.cat(lefts, dim=3))
+        return self._to_mel(x.to(mel.dtype)), Left(left.mel, torch.cat(lefts, dim=3))
 
     def _transform(self, x: Tensor, shifts: Tensor, batch: Batch) -> Tensor:
         """All blocks and the norm after them: [rows, frames, width] float32 to the weights' dtype."""

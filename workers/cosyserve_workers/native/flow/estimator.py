@@ -97,6 +97,7 @@ class Left(NamedTuple):
 class Estimator:
     """The estimator's weights, with all that depends on neither voice nor text worked out beforehand.
 
+    Products between its ends are in the weights' dtype, the ends and all that is added to in `weights.outer_dtype`.
     times: the flow's time at each Euler step. add_norm: as `kernels.add_norm`.
     """
 
@@ -104,10 +105,11 @@ class Estimator:
         estimator = weights.under("decoder.estimator")
         self._sizes = sizes
         self._add_norm = add_norm
+        self._dtype = weights.dtype
         width = sizes.channels
         names = ["down_blocks.0", *(f"mid_blocks.{index}" for index in range(sizes.mid_levels)), "up_blocks.0"]
         levels = [estimator.under(name) for name in names]
-        self._input = _take_input(levels[0].under("0"), width)
+        self._input = _take_input(levels[0].under("0").outer(), width)
         self._second = _take_convolved(levels[0].under("0.block2"), width, width)
         # The level up hears the level down beside the one before it.
         inputs = [*[width] * sizes.mid_levels, 2 * width]
@@ -122,7 +124,7 @@ class Estimator:
         self._down = levels[0].convolution("2", width, width, _KERNEL)
         self._up = levels[-1].convolution("2", width, width, _KERNEL)
         self._final = _take_convolved(estimator.under("final_block"), width, width)
-        self._to_mel = estimator.convolution("final_proj", MEL_BINS, width, 1)
+        self._to_mel = estimator.outer().convolution("final_proj", MEL_BINS, width, 1)
         self.time_shifts = self._shifts(estimator, levels, sizes, times)
         """What each residual block adds at each step: [steps, levels, channels]."""
 
@@ -172,7 +174,7 @@ class Estimator:
             if level == self._sizes.levels - 1:
                 x = torch.cat([x, down], dim=2)
             inner = lefts.convolve_mish(x, residual.first).add_(shifts[level])
-            x = lefts.convolve_mish(inner, residual.second).add_(residual.skip(x))
+            x = lefts.convolve_mish(inner, residual.second).add_(residual.skip(x.to(self._dtype)))
             x = self._transform(level, x, batch)
         x = lefts.convolve_mish(lefts.convolve(x, self._up), self._final)
         return self._to_mel(x), Left(mel_left[0], lefts.collected())
@@ -182,7 +184,10 @@ class Estimator:
         first = level * self._sizes.blocks_per_level
         more = None
         for layer, block in enumerate(self._transformers[level], start=first):
-            normed = _norm(x, block.attention_norm) if more is None else self._add_norm(x, more, *block.attention_norm)
+            if more is None:
+                normed = _norm(x, block.attention_norm).to(self._dtype)
+            else:
+                normed = self._add_norm(x, more, *block.attention_norm)
             more = block.out(batch.attention(block.qkv(normed), layer))
             normed = self._add_norm(x, more, *block.hidden_norm)
             more = block.narrow(functional.gelu(block.widen(normed)))
@@ -214,9 +219,9 @@ class _Lefts:
         channels = x.shape[2]
         left = self._left[..., self._offset : self._offset + channels]
         self._offset += channels
-        windows, left = self._layout.windows(x, left)
+        windows, left = self._layout.windows(x.to(left.dtype), left)
         self._new.append(left)
-        return convolution(windows)
+        return convolution(windows).to(x.dtype)
 
     def convolve_mish(self, x: Tensor, convolved: _Convolved) -> Tensor:
         return _norm_mish(self.convolve(x, convolved.convolution), convolved.norm)
@@ -234,7 +239,8 @@ def _norm_mish(x: Tensor, norm: Norm) -> Tensor:
 
 
 def _take_convolved(weights: Weights, outputs: int, inputs: int) -> _Convolved:
-    return _Convolved(weights.convolution("block.0", outputs, inputs, _KERNEL), weights.norm("block.2", outputs))
+    norm = weights.outer().norm("block.2", outputs)
+    return _Convolved(weights.convolution("block.0", outputs, inputs, _KERNEL), norm)
 
 
 def _take_input(weights: Weights, width: int) -> _Input:
@@ -264,11 +270,12 @@ def _take_residual(weights: Weights, width: int, inputs: int) -> _Residual:
 
 def _take_transformer(weights: Weights, sizes: FlowSizes) -> _Transformer:
     width, inner = sizes.channels, sizes.heads * sizes.head_width
+    outer = weights.outer()
     return _Transformer(
-        attention_norm=weights.norm("norm1", width),
+        attention_norm=outer.norm("norm1", width),
         qkv=Linear(torch.cat([weights.take(f"attn1.{name}.weight", inner, width) for name in _QKV])),
         out=weights.linear("attn1.to_out.0", width, inner),
-        hidden_norm=weights.norm("norm3", width),
+        hidden_norm=outer.norm("norm3", width),
         widen=weights.linear("ff.net.0.proj", sizes.estimator_hidden, width),
         narrow=weights.linear("ff.net.2", width, sizes.estimator_hidden),
     )

@@ -38,17 +38,20 @@ class _Solved(NamedTuple):
 class FirstStep:
     """The first Euler step.
 
-    noise: [frames, 80] in the model's dtype, from the first place on. others: who takes a step that is not known here.
+    noise: [frames, 80] as steps are given it, from the first place on. dtype: of what they leave. others: who takes a
+    step that is not known here.
     """
 
-    def __init__(self, estimator: AnyEstimator, sizes: AnySizes, noise: Tensor, others: Stepper) -> None:
+    def __init__(
+        self, estimator: AnyEstimator, sizes: AnySizes, noise: Tensor, dtype: torch.dtype, others: Stepper
+    ) -> None:
         self._estimator = estimator
         self._others = others
         page = sizes.page
         _, self._reach, _ = page.mel
         # As the convolutions see it: nothing is before the first frame.
         self._noise = functional.pad(noise[: MOST_CHUNKS * CHUNK_FRAMES], (0, 0, self._reach, 0))
-        self._nothing = noise.new_zeros(1, 1, *page.convolutions[2:])
+        self._nothing = noise.new_zeros(1, 1, *page.convolutions[2:], dtype=dtype)
         self._heads = sizes.heads
         self._shape = page.step
         self._solved: list[_Solved] = []
@@ -85,7 +88,7 @@ class FirstStep:
         start = index * CHUNK_FRAMES
         frames = self._noise[start : start + self._reach + CHUNK_FRAMES]
         remembered = self._solved[-1].others if index else self._nothing
-        fresh = frames.new_empty(self._shape)[:, :, _UNGUIDED].contiguous()
+        fresh = remembered.new_empty(self._shape)[:, :, _UNGUIDED].contiguous()
         layout = Layout([CHUNK_FRAMES], frames.device)
         memory = KeysValues([chunk.keys_values for chunk in self._solved], [fresh])
         places = torch.arange(start, start + CHUNK_FRAMES, device=frames.device)

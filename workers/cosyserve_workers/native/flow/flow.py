@@ -60,7 +60,8 @@ class Flow:
         self.device = device
         self.dtype = dtype
         self.pool = PagePool(sizes.page, device, dtype)
-        self._speaker = weights.linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
+        self.outer = weights.outer().dtype
+        self._speaker = weights.outer().linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
         self.lanes = lanes
         """Where streams, too, may each be advanced on a lane."""
         self._solver = Solver(weights, sizes, device, lanes, self.pool)
@@ -104,13 +105,13 @@ class Flow:
                 same frames.
         """
         tokens = send(prompt_tokens, self.device)
-        speaker = functional.normalize(send(speaker_embedding, self.device).to(self.dtype), dim=0)
+        speaker = functional.normalize(send(speaker_embedding, self.device).to(self.outer), dim=0)
         voice = VoiceState(
             tokens=tokens,
-            mel=send(prompt_mel, self.device).to(self.dtype),
+            mel=send(prompt_mel, self.device).to(self.outer),
             speaker=self._speaker(speaker),
             pages=(),
-            state_bytes=tokens.numel() * tokens.element_size() + prompt_mel.numel() * self.dtype.itemsize,
+            state_bytes=tokens.numel() * tokens.element_size() + prompt_mel.numel() * self.outer.itemsize,
         )
         limits = [max(len(tokens) - LOOKAHEAD_TOKENS, 0) // CHUNK_TOKENS]
         if most_bytes is not None:

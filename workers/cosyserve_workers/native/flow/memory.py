@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from cosyserve_workers.native.flow.sizes import PageShapes, Shape
+from cosyserve_workers.native.flow.weights import outer_dtype
+
+_INNER = ("estimator", "convolutions")
+"""Parts of a page that the estimator's products are made of."""
 
 
 class Lefts(NamedTuple):
@@ -64,19 +68,22 @@ class PagePool:
     """Hands out pages of memory that it keeps: the first touch of fresh memory costs more than filling it.
 
     It grows by a page at a time until `reserve` has told how much there is.
+
+    dtype: of what the estimator's inner layers leave; all else is of `outer_dtype`.
     """
 
     def __init__(self, shapes: PageShapes, device: torch.device, dtype: torch.dtype) -> None:
         chunk = len(Chunk._fields) - 1
-        self._shapes, self._lefts = shapes[:chunk], shapes[chunk:]
+        outer = outer_dtype(device, dtype)
+        kinds = [(shape, dtype if name in _INNER else outer) for name, shape in shapes._asdict().items()]
+        self._shapes, self._lefts = kinds[:chunk], kinds[chunk:]
         self._device = device
-        self._dtype = dtype
         self._free: list[tuple[int, Chunk]] = []
         self.slab: Chunk | None = None
         """All pages in one piece, once they are reserved."""
         self._untaken = 0
         """How many of the slab's were never handed out, the last of it."""
-        self.page_bytes = sum(map(math.prod, shapes)) * dtype.itemsize
+        self.page_bytes = sum(math.prod(shape) * kept.itemsize for shape, kept in kinds)
         """Bytes of one page."""
         self.nothing = Lefts(*(tensor[0].zero_() for tensor in self._make(self._lefts, 1)))
         """What precedes the first chunk."""
@@ -118,8 +125,8 @@ class PagePool:
         tokens, frames, estimator = self._make(self._shapes, count)
         return Chunk(tokens, frames, estimator, Lefts(*self._make(self._lefts, count)))
 
-    def _make(self, shapes: Sequence[Shape], count: int) -> list[Tensor]:
-        return [torch.empty((count, *shape), device=self._device, dtype=self._dtype) for shape in shapes]
+    def _make(self, kinds: Sequence[tuple[Shape, torch.dtype]], count: int) -> list[Tensor]:
+        return [torch.empty((count, *shape), device=self._device, dtype=dtype) for shape, dtype in kinds]
 
 
 class KeysValues:

@@ -63,5 +63,5 @@ def sizes_of(weights: Weights, model_dir: Path, model: Model) -> AnySizes:
 def parts_of(weights: Weights, sizes: AnySizes, times: Tensor, kernels: Kernels) -> tuple[AnyEncoder, AnyEstimator]:
     """Take a flow's weights. times: at each Euler step. Raises LoadError."""
     if isinstance(sizes, DitSizes):
-        return DitEncoder(weights, sizes), Dit(weights, sizes, times, kernels)
-    return Encoder(weights, sizes), Estimator(weights, sizes, times, kernels.add_norm)
+        return DitEncoder(weights.outer(), sizes), Dit(weights, sizes, times, kernels)
+    return Encoder(weights.outer(), sizes), Estimator(weights, sizes, times, kernels.add_norm)

@@ -70,7 +70,7 @@ class Rescue:
     def _take(self, stream: FlowStream, tokens: Tensor, frames_done: int) -> None:
         """Have a stream go on from before the chunk that was lost."""
         COUNTS["flow_overflows"] += 1
-        voice, dtype = stream.voice, self._spare.dtype
+        voice, dtype = stream.voice, self._spare.outer
         stream.voice = replace(voice, mel=voice.mel.to(dtype), speaker=voice.speaker.to(dtype), pages=())
         stream.pool = self._spare.pool
         stream.pages = ()

@@ -59,6 +59,7 @@ class Solver:
         self._noise = noise_table(device)
         self._device = device
         self._dtype = weights.dtype
+        self._outer = weights.outer().dtype
         self._sizes = sizes
         self._opening: Opener = Opening(self._encoder, self._estimator)
         self._first: FirstStep | None = None
@@ -66,7 +67,7 @@ class Solver:
         """Who takes each Euler step."""
         if device.type == "cpu":
             any_step = EstimatorLanes(self._estimator, lanes)
-            self._first = FirstStep(self._estimator, sizes, self._noise.to(weights.dtype), any_step)
+            self._first = FirstStep(self._estimator, sizes, self._noise.to(self._outer), self._dtype, any_step)
             self._steppers = [self._first, *[any_step] * (EULER_STEPS - 1)]
 
     @torch.inference_mode()
@@ -155,7 +156,7 @@ class Solver:
         for step in range(EULER_STEPS):
             velocity, left = self._steppers[step].velocity(
                 self._estimator.time_shifts[step],
-                mel.to(self._dtype),
+                mel.to(self._outer),
                 Left(mel_lefts[step], lefts[step]),
                 Batch(by_frame, behind.places, opened.heard, behind.step(step)),
             )
@@ -185,7 +186,7 @@ class Solver:
         condition = nothing.condition.new_zeros(layout.total, CONDITION_CHANNELS)
         heard, _ = self._estimator.hear(condition, torch.stack([nothing.condition] * count), layout)
         batch = Batch(layout, torch.arange(layout.total, device=self._device), heard, attention)
-        mel = self._noise[: layout.total].to(self._dtype)
+        mel = self._noise[: layout.total].to(self._outer)
         return lambda: self._steppers[-1].velocity(self._estimator.time_shifts[-1], mel, left, batch)
 
     def _trial_gathering(self, streams: int) -> tuple[Layout, Attention]:

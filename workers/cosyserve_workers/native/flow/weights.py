@@ -20,6 +20,14 @@ class Norm(NamedTuple):
     bias: Tensor
 
 
+def outer_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What the ends of a flow compute in whose products are of `dtype`, and what is added to: on a CPU float32.
+
+    There it costs nothing that can be measured, and mel that is rounded to eight bits at each step is heard.
+    """
+    return torch.float32 if device.type == "cpu" else dtype
+
+
 class Weights:
     """A state dict under a name prefix. What is taken is remembered, so that `finish` can name what nobody wanted.
 
@@ -52,6 +60,10 @@ class Weights:
     def exact(self) -> "Weights":
         """The same in float32, whatever the model's dtype."""
         return self._child(self._prefix, torch.float32)
+
+    def outer(self) -> "Weights":
+        """The same for the layers at the network's ends, and for what lies between products: see `outer_dtype`."""
+        return self._child(self._prefix, outer_dtype(self._device, self.dtype))
 
     def _child(self, prefix: str, dtype: torch.dtype) -> "Weights":
         child = Weights(self._path, self._tensors, self._device, dtype, self._model)

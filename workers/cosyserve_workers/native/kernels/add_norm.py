@@ -8,8 +8,8 @@ GATED_EPS = 1e-6
 
 
 def add_norm(x: Tensor, more: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Add to x, [..., width], in place; the layer norm of what it then is."""
-    return layer_norm(x.add_(more), (x.shape[-1],), weight, bias)
+    """Add to x, [..., width], in place; the layer norm of what it then is, in the dtype of `more`."""
+    return layer_norm(x.add_(more), (x.shape[-1],), weight, bias).to(more.dtype)
 
 
 def add_gated_norm(x: Tensor, more: Tensor, gate: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
