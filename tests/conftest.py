@@ -1,5 +1,6 @@
 """How the tools behave that tests use."""
 
+import gc
 import logging
 import os
 import signal
@@ -72,6 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         computing = [place for place in places if place.startswith("model")]
         dealt = [place for pair in zip_longest(computing, waiting) for place in pair if place]
         items.sort(key=lambda item: dealt.index(_place(item)) if _place(item) in dealt else len(dealt))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: nobody has to look through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _place(item: pytest.Item) -> str:
