@@ -61,6 +61,7 @@ class Flow:
         self.dtype = dtype
         self.pool = PagePool(sizes.page, device, dtype)
         self.outer = weights.outer().dtype
+        """What voices' mel and speaker are in, as `Weights.outer`."""
         self._speaker = weights.outer().linear("spk_embed_affine_layer", MEL_BINS, sizes.speaker_width)
         self.lanes = lanes
         """Where streams, too, may each be advanced on a lane."""
