@@ -332,7 +332,8 @@ class TestStreaming:
             next(audio)
             audio.close()  # type: ignore[attr-defined]
             del audio
-        assert _native_threads() == threads
+        # Of the tests before, one may be ending only now.
+        assert _native_threads() <= threads
         assert len(say(engine, "你好")) > 0
 
 
