@@ -75,8 +75,8 @@ class OtlpSpans:
         from opentelemetry.trace import SpanKind
 
         # All of a request by one clock: what is inside of another stays so, whatever the system's clock does meanwhile.
-        epoch_ns = time.time_ns() - _ns(time.monotonic())
-        began_ns = epoch_ns + _ns(time.monotonic())
+        began_ns = time.time_ns()
+        epoch_ns = began_ns - _ns(time.monotonic())
         span = self._tracer.start_span("request", _context(sent), kind=SpanKind.SERVER, start_time=began_ns)
         return OtlpSpan(self._tracer, span, epoch_ns)
 

@@ -1,14 +1,15 @@
 """Voices and what they say, for the flows of both models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.memory import Page
-from cosyserve_workers.native.flow.state import VoiceState
+from cosyserve_workers.native.flow.state import FlowStream, VoiceState
 
 
 class Case(NamedTuple):
@@ -31,14 +32,16 @@ def make_case(prompt: int, tokens: int, seed: int = 0) -> Case:
     )
 
 
-def in_parts(advance: Callable[[Tensor, bool], Tensor], tokens: Tensor, cuts: Sequence[int]) -> Tensor:
-    """Give a stream its tokens in parts that end at `cuts` and at the last token; all its mel.
+def opened(flow: Flow, case: Case) -> FlowStream:
+    """A stream of the case's voice."""
+    return flow.open(flow.voice_state(case.prompt, case.mel, case.speaker))
 
-    advance: takes a part, and whether it is the last one.
-    """
-    ends = [0, *cuts, len(tokens)]
-    parts = [advance(tokens[start:end], index == len(cuts)) for index, (start, end) in enumerate(pairwise(ends))]
-    return torch.cat(parts, dim=1)
+
+def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
+    """Give a stream its tokens in parts that end at `cuts` and at the last token; all its mel."""
+    spans = enumerate(pairwise([0, *cuts, len(tokens)]))
+    steps = [FlowStep(stream, tokens[start:end], final=index == len(cuts)) for index, (start, end) in spans]
+    return torch.cat([flow.advance([step])[0] for step in steps], dim=1)
 
 
 def tensors_of(page: Page) -> list[Tensor]:

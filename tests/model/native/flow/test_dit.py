@@ -1,6 +1,5 @@
 """CosyVoice3's flow in chunks, against a float64 reference of one pass with the streaming mask."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,12 @@ from cosyserve_workers.native.flow.dit import Dit
 from cosyserve_workers.native.flow.dit_sizes import DitSizes
 from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.sizes import EULER_STEPS
-from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.kernels import paged
 from cosyserve_workers.native.kernels.choice import Kernels
 from cosyserve_workers.native.lanes import Lanes, using_threads
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
 from tests.model.conftest import every, first
-from tests.model.native.flow.cases import Case, in_parts, kept_of, make_case, tensors_of
+from tests.model.native.flow.cases import Case, kept_of, make_case, opened, speak, tensors_of
 from tests.model.native.flow.dit_reference import FlowReference
 
 TOLERANCE = 1e-4
@@ -30,10 +28,6 @@ CPU = torch.device("cpu")
 
 def load(folder: Path, dtype: torch.dtype = torch.float32, lanes: Lanes | None = None) -> Flow:
     return Flow.load(folder, CPU, dtype, lanes, COSYVOICE3)
-
-
-def opened(flow: Flow, case: Case) -> FlowStream:
-    return flow.open(flow.voice_state(case.prompt, case.mel, case.speaker))
 
 
 def one_pass(reference: FlowReference, case: Case) -> Tensor:
@@ -48,11 +42,6 @@ def flow(small_checkpoint_3: Path) -> Flow:
 @pytest.fixture(scope="module")
 def reference(small_checkpoint_3: Path) -> FlowReference:
     return FlowReference(torch.load(small_checkpoint_3 / "flow.pt", weights_only=True))
-
-
-def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
-    """As `in_parts`."""
-    return in_parts(lambda part, final: flow.advance([FlowStep(stream, part, final=final)])[0], tokens, cuts)
 
 
 def worst(got: Tensor, wanted: Tensor) -> float:

@@ -18,7 +18,7 @@ from cosyserve_workers.native.flow.flow import Flow, FlowStep
 from cosyserve_workers.native.flow.state import FlowStream
 from cosyserve_workers.native.lanes import Lanes, using_threads
 from tests.model.conftest import every, first
-from tests.model.native.flow.cases import Case, in_parts, kept_of, make_case, tensors_of
+from tests.model.native.flow.cases import Case, kept_of, make_case, speak, tensors_of
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -77,11 +77,6 @@ def pair(small_checkpoint: Path, library_path: Path) -> Pair:
 @pytest.fixture(scope="module")
 def full_pair(full_checkpoint: Path, library_path: Path) -> Pair:
     return make_pair(full_checkpoint)
-
-
-def speak(flow: Flow, stream: FlowStream, tokens: Tensor, cuts: Sequence[int]) -> Tensor:
-    """As `in_parts`."""
-    return in_parts(lambda part, final: flow.advance([FlowStep(stream, part, final=final)])[0], tokens, cuts)
 
 
 def assert_same(mel: Tensor, expected: Tensor) -> None:

@@ -8,10 +8,10 @@ pytest.importorskip("torch")
 import torch
 from torch import Tensor
 
-from cosyserve_workers.native.flow.flow import Flow, FlowStep
-from cosyserve_workers.native.flow.memory import Chunk, Lefts
+from cosyserve_workers.native.flow.flow import Flow
+from cosyserve_workers.native.flow.sizes import PageShapes
 from cosyserve_workers.native.models import COSYVOICE2, COSYVOICE3, Model
-from tests.model.native.flow.cases import Case, in_parts, make_case
+from tests.model.native.flow.cases import Case, make_case, opened, speak, tensors_of
 
 CPU = torch.device("cpu")
 INNER = {"estimator", "convolutions"}
@@ -22,8 +22,7 @@ MODELS = pytest.mark.parametrize(
 
 def mel(folder: Path, model: Model, dtype: torch.dtype, case: Case) -> Tensor:
     flow = Flow.load(folder, CPU, dtype, model=model)
-    stream = flow.open(flow.voice_state(case.prompt, case.mel, case.speaker))
-    return in_parts(lambda part, final: flow.advance([FlowStep(stream, part, final=final)])[0], case.tokens, [20])
+    return speak(flow, opened(flow, case), case.tokens, [20])
 
 
 @MODELS
@@ -44,7 +43,6 @@ def test_only_what_products_are_made_of_is_kept_in_half_precision(
     del most
     pool = Flow.load(request.getfixturevalue(checkpoint), CPU, torch.bfloat16, model=model).pool
     (page,) = pool.take(1)
-    *rest, lefts = page.chunk
-    kept = [*zip(Chunk._fields[:-1], rest, strict=True), *zip(Lefts._fields, lefts, strict=True)]
-    assert {name for name, tensor in kept if tensor.dtype == torch.bfloat16} == INNER
-    assert pool.page_bytes == sum(tensor.nbytes for _, tensor in kept)
+    kept = dict(zip(PageShapes._fields, tensors_of(page), strict=True))
+    assert {name for name, tensor in kept.items() if tensor.dtype == torch.bfloat16} == INNER
+    assert pool.page_bytes == sum(tensor.nbytes for tensor in kept.values())

@@ -17,8 +17,8 @@ from cosyserve_workers.native.kernels.add_norm import add_norm
 from cosyserve_workers.native.kernels.choice import Kernels
 from cosyserve_workers.native.kernels.paged import Pages
 from tests.model.conftest import first
-from tests.model.native.flow.cases import make_case
-from tests.model.native.flow.test_flow import CPU, Pair, assert_same, join_and_leave, make_pair, speak
+from tests.model.native.flow.cases import make_case, speak
+from tests.model.native.flow.test_flow import CPU, Pair, assert_same, join_and_leave, make_pair
 
 pytestmark = pytest.mark.timeout(300)
 
