@@ -6,12 +6,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.serving import Server
+from cosyserve.audio.formats import AudioFormat
+from tests.decoding import decode
+from tests.serving import Server, Tables, free_port, wait_for
 
 HERE = Path(__file__).parent
 TEXTS = ("Hello there, what can I get you?", "👍", "......", "Good bye.")
@@ -19,6 +23,7 @@ TEXTS = ("Hello there, what can I get you?", "👍", "......", "Good bye.")
 SILENCE_S = 0.5
 INSTALLING_S = 900
 SAYING_S = 120
+KEY = "a-key-of-open-webui"
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(INSTALLING_S + 5 * SAYING_S)]
 
@@ -30,11 +35,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+def surroundings(**more: str) -> dict[str, str]:
+    """Our environment without Python's paths: clients must find their own packages."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | more
+
+
 def run(*command: str | Path, cwd: Path, timeout_s: float) -> str:
-    """What it printed. Its environment is ours, without Python's paths: it must find its own packages."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    """What it printed."""
     done = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, encoding="utf-8", timeout=timeout_s, check=False
+        command,
+        cwd=cwd,
+        env=surroundings(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout_s,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -80,3 +96,65 @@ def test_javascript(demo: Server, tmp_path: Path) -> None:
     header, bytes_a_second = 44, 2 * 24_000
     for sizes in say(demo, "node", Path(script), "tts-1").values():
         check([(size - header) / bytes_a_second for size in sizes])
+
+
+def test_open_webui(tmp_path: Path) -> None:
+    """Set as docs/integrations.md says, beside a server with keys; asked as its own page asks it."""
+    python = python_with(tmp_path, "open-webui>=0.12.4,<0.13")
+    settings: Tables = {
+        "model": {"engine": "demo"},
+        "defaults": {"prompt_wav": "asset/zero_shot_prompt.wav"},
+        "server": {"api_keys": [KEY], "public_names": True},
+    }
+    with Server(tmp_path, settings) as server, open_webui(python, server, tmp_path) as page:
+        assert page.get("/api/v1/audio/voices").json() == {"voices": [{"id": "default", "name": "default"}]}
+        models = page.get("/api/v1/audio/models").json()["models"]
+        assert [model["id"] for model in models] == ["demo", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"]
+        check([seconds_of(page, text) for text in TEXTS])
+    # Gigabytes, which pytest would keep.
+    shutil.rmtree(tmp_path / "venv")
+
+
+@contextmanager
+def open_webui(python: Path, server: Server, folder: Path) -> Iterator[httpx.Client]:
+    """Somebody who has signed in to one that speaks by the server, and fetches nothing from elsewhere."""
+    port = free_port()
+    environment = surroundings(
+        DATA_DIR=str(folder / "data"),
+        WEBUI_AUTH="False",
+        WEBUI_SECRET_KEY="of nobody",
+        OFFLINE_MODE="true",
+        RAG_EMBEDDING_ENGINE="openai",
+        AUDIO_TTS_ENGINE="openai",
+        AUDIO_TTS_OPENAI_API_BASE_URL=f"{server.url}/v1",
+        AUDIO_TTS_OPENAI_API_KEY=KEY,
+    )
+    command: list[str | Path] = [python.with_name("open-webui"), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    with (
+        (folder / "open-webui.log").open("wb") as log,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=SAYING_S) as client,
+    ):
+        try:
+            wait_for(lambda: answers(client), "Open WebUI", INSTALLING_S)
+            signed_in = client.post("/api/v1/auths/signin", json={"email": "", "password": ""}).json()
+            client.headers["Authorization"] = f"Bearer {signed_in['token']}"
+            yield client
+        finally:
+            process.terminate()
+
+
+def answers(client: httpx.Client) -> bool:
+    """Whether it is up."""
+    try:
+        return client.get("/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def seconds_of(page: httpx.Client, text: str) -> float:
+    """How long what is heard of a text lasts."""
+    answer = page.post("/api/v1/audio/speech", json={"model": "tts-1", "input": text, "voice": "default"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mpeg")
+    samples, rate = decode(AudioFormat.MP3, answer.content, 0)
+    return len(samples) / rate

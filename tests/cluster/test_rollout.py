@@ -62,6 +62,11 @@ def pids(nodes: Nodes) -> set[int]:
     return {replica["pid"] for replica in nodes.replicas()}
 
 
+def streams(service: Service) -> list[int]:
+    """Of each replica that the front knows."""
+    return [worker["streams"] for worker in service.model_info()["workers"]]
+
+
 def check_whole(heard: list[tuple[int, Heard]]) -> None:
     assert heard
     cut = [(seed, one.status, one.broken, len(one.pcm)) for seed, one in heard if not one.is_whole(seed, CHUNKS)]
@@ -82,7 +87,8 @@ def test_a_rollout_under_load_breaks_no_stream(nodes: Nodes, service: Service, t
     assert not pids(nodes) & before
     check_whole(heard)
     assert long.result().is_whole(0, 2)
-    assert [worker["streams"] for worker in service.model_info()["workers"]] == [3, 3]
+    # The front hears once a second who there is.
+    wait_for(lambda: streams(service) == [3, 3], "the front to tell of the new replicas alone")
     # Another number of them replaces nobody.
     kept = pids(nodes)
     service.roll_out({}, num_replicas=3)

@@ -1,5 +1,6 @@
 """How many cases: a few, the same each time, in `make test`; many, and others each time, where it is `full`."""
 
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -39,4 +40,7 @@ def explore(cases: SearchStrategy[T], count: int, act: Callable[[T], object]) ->
         note(f"{case!r:.4000}")
         act(case)
 
-    one()
+    with warnings.catch_warnings():
+        # Of a case that fails Hypothesis makes a whole text too, and its warning of that would hide the failure.
+        warnings.filterwarnings("ignore", "Generating overly large repr")
+        one()
