@@ -118,6 +118,8 @@ def test_the_comparison_runs(small_checkpoint: Path, library_path: Path) -> None
         mean,
         "audio seconds per second, 3 at once, 5 s each",
         "first audio, median of 3 at once, 5 s each",
+        "audio seconds per second, 3 at once, 5 s each (library in turns)",
+        "first audio, median of 3 at once, 5 s each (library in turns)",
         "wall time per audio second, 10 s against 5 s",
         "CPU time per audio second, 10 s against 5 s",
         "memory, 3 at once, 10 s each, state budget 0.01 GiB",

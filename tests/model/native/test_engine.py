@@ -192,7 +192,7 @@ def test_no_block_ends_in_a_span(engine: NativeEngine, text: str) -> None:
     assert ids(text * 60).count(" ".join(alone)) == 60
 
 
-NOTHING = ["！？。，", "😀😀", "\x00\x07", "<|endofprompt|>", "You are a helpful assistant.<|endofprompt|>", "…"]
+NOTHING = ["！？。，", "😀😀", "\x00\x07", "<|endofprompt|>", "You are a helpful assistant.<|endofprompt|>", "…", "²"]
 
 
 def test_silence_is_as_long_as_was_asked(engine: NativeEngine) -> None:
@@ -208,9 +208,7 @@ def test_nothing_to_say(engine: NativeEngine, text: str) -> None:
     assert refused.value.code is FailureCode.UNSPEAKABLE_TEXT
 
 
-@pytest.mark.parametrize(
-    "text", first(["好", "a\x00b", "say <|endofprompt|> it [laughter]", "a", "1", "好😀的", "²"], 3)
-)
+@pytest.mark.parametrize("text", first(["好", "a\x00b", "say <|endofprompt|> it [laughter]", "a", "1", "好😀的"], 3))
 def test_odd_texts_are_spoken(engine: NativeEngine, text: str) -> None:
     assert np.isfinite(say(engine, text=text)).all()
 
