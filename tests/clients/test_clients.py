@@ -24,14 +24,14 @@ SILENCE_S = 0.5
 INSTALLING_S = 900
 SAYING_S = 120
 KEY = "a-key-of-open-webui"
+SETTINGS: Tables = {"model": {"engine": "demo"}, "defaults": {"prompt_wav": "asset/zero_shot_prompt.wav"}}
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(INSTALLING_S + 5 * SAYING_S)]
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"model": {"engine": "demo"}, "defaults": {"prompt_wav": "asset/zero_shot_prompt.wav"}}
-    with Server(tmp_path_factory.mktemp("clients"), settings) as server:
+    with Server(tmp_path_factory.mktemp("clients"), SETTINGS) as server:
         yield server
 
 
@@ -101,11 +101,7 @@ def test_javascript(demo: Server, tmp_path: Path) -> None:
 def test_open_webui(tmp_path: Path) -> None:
     """Set as docs/integrations.md says, beside a server with keys; asked as its own page asks it."""
     python = python_with(tmp_path, "open-webui>=0.12.4,<0.13")
-    settings: Tables = {
-        "model": {"engine": "demo"},
-        "defaults": {"prompt_wav": "asset/zero_shot_prompt.wav"},
-        "server": {"api_keys": [KEY], "public_names": True},
-    }
+    settings = {**SETTINGS, "server": {"api_keys": [KEY], "public_names": True}}
     with Server(tmp_path, settings) as server, open_webui(python, server, tmp_path) as page:
         assert page.get("/api/v1/audio/voices").json() == {"voices": [{"id": "default", "name": "default"}]}
         models = page.get("/api/v1/audio/models").json()["models"]

@@ -37,6 +37,7 @@ class Layout:
             for frame in range(length):
                 window += places[frame : frame + LEFT + 1]
             last += places[-LEFT:]
+        # `torch.tensor([])` is a constant, which tests on tensors without numbers would move to a GPU for real.
         told = torch.tensor(follows, dtype=torch.bool) if follows else torch.empty(0, dtype=torch.bool)
         self.window, self._last, self.follows = (
             numbers.to(device, non_blocking=True) for numbers in (torch.tensor(window), torch.tensor(last), told)
