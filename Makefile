@@ -2,6 +2,8 @@
 
 ENGINE ?= demo
 ARGS ?=
+# How often `make test-again` runs each test.
+COUNT ?= 50
 # Candidates in order; the first that is new enough and can make a virtual environment is taken.
 PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3
 VENV := .venv
@@ -26,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run model test test-light test-full lint format picture screens prompt clean
+.PHONY: help run model test test-light test-full test-again lint format picture screens prompt clean
 
 help: ## this list
 	@echo 'make TARGET [ENGINE=$(ENGINE)] [ARGS="..."] [PYTHON=python3]'
@@ -52,6 +54,12 @@ test-light: lint ## the same without the model engines, and without their 6 GB
 test-full: $(VENV)/.installed-models ## all that `test` has, and the full-size and the long tests
 	$(lint)
 	$(VENV)/bin/python -m pytest -m "full or not full" $(ARGS)
+
+# The loops end with the shell that began them, however it ends.
+test-again: $(VENV)/.installed-models ## the tests of ARGS 50 times (COUNT=50) beside two busy loops: does one fail now and then?
+	$(if $(ARGS),,$(error Say which tests: make test-again ARGS=tests/http/test_page_heard.py))
+	for loop in 1 2; do while kill -0 $$$$ 2> /dev/null; do :; done & done; \
+	$(VENV)/bin/python -m pytest -n 6 --dist worksteal --count $(COUNT) $(ARGS)
 
 define lint
 	$(VENV)/bin/ruff check .
